@@ -1,0 +1,99 @@
+"""``/api/threads/``: list, create, read, rename, archive, delete."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from chat.api.views import ChatView, answer, page
+from chat.errors import InvalidInput
+from chat.protocol import sanitize
+from chat.protocol.requests import ThreadBody, checked_name
+from chat.store import threads
+from chat.store.scope import Scope
+
+PAGE = 200
+
+
+class Threads(ChatView):
+    def get(self, request: Request) -> HttpResponse:
+        limit = self.number("limit", 50, most=PAGE)
+        query = request.query_params.get("q", "")
+        sanitize.check(query, "q")
+        found = threads.list_threads(
+            self.asker(), after=self._position(), limit=limit + 1, q=query, archived=self._archived()
+        )
+        more = None
+        if len(found) > limit:
+            last = found[limit - 1]
+            more = {"after": f"{last['updated_at'].isoformat()}~{last['id']}"}
+        return page(request, found[:limit], more=more)
+
+    def post(self, request: Request) -> HttpResponse:
+        body = self.body(ThreadBody)
+        if body.archived is not None:
+            raise InvalidInput("archived", "A new thread cannot be archived.")
+        check(body)
+        made = threads.create_thread(self.asker(), title=body.title or "", client_id=body.id, metadata=body.metadata)
+        return answer(made, status=201)
+
+    def _position(self) -> threads.ThreadPosition | None:
+        text = self.request.query_params.get("after")
+        if text is None:
+            return None
+        moment, _, name = text.partition("~")
+        try:
+            # A plus sign that was not escaped in the URL comes as a space.
+            position = threads.ThreadPosition(datetime.fromisoformat(moment.replace(" ", "+")), uuid.UUID(name))
+        except ValueError:
+            position = None
+        if position is None or position.updated_at.tzinfo is None:
+            raise InvalidInput("after", "after is taken from the next of a page.")
+        return position
+
+    def _archived(self) -> bool | None:
+        text = self.request.query_params.get("archived", "false")
+        if text not in ("true", "false", "all"):
+            raise InvalidInput("archived", "archived is true, false or all.")
+        return None if text == "all" else text == "true"
+
+
+class Thread(ChatView):
+    def get(self, request: Request, thread_id: str) -> HttpResponse:
+        asker = self.asker()
+        return answer(threads.read_thread(asker, named_thread(asker, thread_id)))
+
+    def patch(self, request: Request, thread_id: str) -> HttpResponse:
+        body = self.body(ThreadBody)
+        check(body)
+        asker = self.asker()
+        return answer(
+            threads.update_thread(
+                asker,
+                named_thread(asker, thread_id),
+                title=body.title,
+                metadata=body.metadata,
+                archived=body.archived,
+            )
+        )
+
+    def delete(self, request: Request, thread_id: str) -> HttpResponse:
+        asker = self.asker()
+        threads.delete_thread(asker, named_thread(asker, thread_id))
+        return HttpResponse(status=204)
+
+
+def named_thread(asker: Scope, name: str) -> uuid.UUID:
+    """The thread that a URL names, by its id or by the id its owner's client chose."""
+    return threads.find_thread(asker, checked_name(name, "thread_id"))
+
+
+def check(body: ThreadBody) -> None:
+    """Raises InvalidInput for values that could not be read back."""
+    values: dict[str, Any] = {"title": body.title, "metadata": body.metadata}
+    for field, value in values.items():
+        sanitize.check(value, field)

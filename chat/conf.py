@@ -1,0 +1,37 @@
+"""The application's settings: their names, defaults and meaning.
+
+Each is read from Django's settings under ``CHAT_<NAME>`` at the moment it is used, so a test or a host
+project may override it at any time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+
+DEFAULTS: dict[str, Any] = {
+    # Dotted path of the object that answers: see chat/agents/base.py.
+    "AGENT": "chat.agents.demo.agent",
+    # Largest request body, in bytes; checked before anything is parsed.
+    "MAX_BODY_BYTES": 16 * 1024 * 1024,
+    # Longest text of one user message, in characters.
+    "MAX_MESSAGE_CHARS": 200_000,
+    # Most messages handed to the model as history, newest kept.
+    "HISTORY_MESSAGES": 200,
+    # Turns that one process runs at once; beyond it a send is refused with 503.
+    "MAX_LIVE_TURNS": 500,
+    # Seconds between comment lines on an idle stream, so that proxies keep it open.
+    "KEEP_ALIVE_SECONDS": 15.0,
+    # Seconds that an ended turn's chunks stay in memory for readers that come late.
+    "STREAM_LINGER_SECONDS": 30.0,
+    # Threads in which the streaming endpoints and the runs talk to the database.
+    "DB_THREADS": 8,
+    # Seconds that live turns get to end by themselves when the process is told to stop.
+    "DRAIN_SECONDS": 5.0,
+}
+
+
+def get(name: str) -> Any:
+    """The value of ``CHAT_<name>``; KeyError for a name that is not in ``DEFAULTS``."""
+    return getattr(settings, f"CHAT_{name}", DEFAULTS[name])

@@ -1,0 +1,21 @@
+from chat.models.copilot import CopilotChat
+from chat.models.message import Message, Role
+from chat.models.thread import Thread
+from chat.models.token import ApiToken
+from chat.models.turn import BUSY, ENDED, Trigger, Turn, TurnStatus
+from chat.models.usage import TokenUsage, UsageSource
+
+__all__ = [
+    "BUSY",
+    "ENDED",
+    "ApiToken",
+    "CopilotChat",
+    "Message",
+    "Role",
+    "Thread",
+    "TokenUsage",
+    "Trigger",
+    "Turn",
+    "TurnStatus",
+    "UsageSource",
+]

@@ -1,0 +1,62 @@
+"""How this package talks to PostgreSQL: one statement at a time, on Django's connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from django.db import InterfaceError, OperationalError, connections, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from chat.models import Turn
+
+Row = dict[str, Any]
+
+# What a statement raises when the database is away for a moment; the same statement may be tried again.
+UNAVAILABLE = (OperationalError, InterfaceError)
+
+
+def connection() -> BaseDatabaseWrapper:
+    """The connection that chat tables are written through; reads that decide a write use it too, never a replica."""
+    return connections[router.db_for_write(Turn)]
+
+
+def rows(statement: str, **params: Any) -> list[Row]:
+    """Run one statement and return its rows by column name. jsonb columns come as text: see ``decoded``."""
+    with connection().cursor() as cursor:
+        cursor.execute(statement, params)
+        if cursor.description is None:
+            return []
+        names = [column.name for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def row(statement: str, **params: Any) -> Row | None:
+    """The only row of a statement, or None."""
+    found = rows(statement, **params)
+    return found[0] if found else None
+
+
+def encoded(value: Any) -> str:
+    """A JSON value as the text that a ``%(name)s::jsonb`` parameter takes."""
+    return orjson.dumps(value).decode()
+
+
+def decoded(text: str) -> Any:
+    """The value of a jsonb column."""
+    return orjson.loads(text)
+
+
+@contextmanager
+def undone_on_error() -> Iterator[None]:
+    """Inside somebody's transaction: a savepoint, so that a failing statement does not spoil it. Outside: nothing,
+    since a single statement is a transaction of its own and two round trips are saved.
+    """
+    database = connection()
+    if database.in_atomic_block:
+        with transaction.atomic(using=database.alias):
+            yield
+    else:
+        yield

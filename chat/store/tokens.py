@@ -1,0 +1,41 @@
+"""Bearer tokens: made once, kept as a digest, looked up by it."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from chat.models import ApiToken
+
+PREFIX = "chat_"
+# How stale last_used_at may be: a write for every request would cost more than it tells.
+USED_EVERY = timedelta(minutes=1)
+
+
+def create_token(username: str, name: str = "") -> str:
+    """Make a token for a user and return it; it cannot be read again. Raises the user model's DoesNotExist."""
+    user = get_user_model().objects.get_by_natural_key(username)
+    token = PREFIX + secrets.token_urlsafe(32)
+    ApiToken.objects.create(user=user, name=name, digest=digest(token))
+    return token
+
+
+def user_of_token(token: str) -> AbstractBaseUser | None:
+    """The active user whose token this is, or None. Notes that it was used."""
+    found = ApiToken.objects.select_related("user").filter(digest=digest(token), revoked_at__isnull=True).first()
+    if found is None or not found.user.is_active:
+        return None
+    stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=Now() - USED_EVERY)
+    ApiToken.objects.filter(stale, pk=found.pk).update(last_used_at=Now())
+    return found.user  # type: ignore[no-any-return]
+
+
+def digest(token: str) -> str:
+    """What is stored of a token. A fast hash will do: a token is 256 random bits, not a password."""
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,125 @@
+"""The end of a turn: everything closed, stored in one transaction, then shown."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from tenacity import (
+    before_sleep_log,
+    retry,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_exponential_jitter,
+)
+
+from chat.models import TurnStatus
+from chat.protocol.canonical import Canonical
+from chat.protocol.chunks import Chunk
+from chat.protocol.fold import AssistantContentBuilder
+from chat.protocol.usage import UsageMeter
+from chat.store.crossing import in_thread
+from chat.store.sql import UNAVAILABLE
+from chat.store.turns import StoredTurn, finalize_assistant_turn
+from chat.store.usage import UsageFigures
+from chat.turns import envelope
+
+logger = logging.getLogger(__name__)
+
+# Seconds for which the end of a turn is tried again while the database is away.
+PATIENCE = 30
+BYTES_PER_TOKEN = 4  # what an estimate goes by when an agent reports no usage
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run came to its end."""
+
+    status: TurnStatus
+    error_code: str = ""
+    error_text: str = ""
+
+
+async def finish(
+    turn: StoredTurn,
+    outcome: Outcome,
+    canonical: Canonical,
+    builder: AssistantContentBuilder,
+    meter: UsageMeter,
+) -> list[Chunk]:
+    """Close what is open, store the end of the turn, and return the chunks that tell it: they may be shown only
+    now. Empty when somebody else ended the turn before; then nothing was written.
+
+    Raises one of ``store.sql.UNAVAILABLE`` when the database stays away for ``PATIENCE`` seconds.
+    """
+    if outcome.status == TurnStatus.COMPLETED:
+        closing = canonical.complete()
+        finish_reason = canonical.finish_reason or "stop"
+    elif outcome.status == TurnStatus.FAILED:
+        closing = canonical.fail()
+        finish_reason = "error"
+    else:
+        closing = canonical.stop()
+        finish_reason = "other"
+    for chunk in closing:
+        builder.apply(chunk)
+    usage = figures(meter, builder)
+    ending = envelope.ending(
+        outcome.status,
+        finish_reason=finish_reason,
+        usage=_shown(usage),
+        error_code=outcome.error_code,
+        error_text=outcome.error_text,
+        extra=canonical.finish_metadata,
+    )
+    for chunk in ending:
+        builder.apply(chunk)
+    chunks = [*closing, *ending]
+    ended = await _store(
+        turn,
+        status=outcome.status,
+        parts=builder.snapshot(),
+        metadata=builder.metadata,
+        usage=usage,
+        finish_reason=finish_reason,
+        error_code=outcome.error_code,
+        error_text=outcome.error_text,
+    )
+    return chunks if ended else []
+
+
+@retry(
+    retry=retry_if_exception_type(UNAVAILABLE),
+    stop=stop_after_delay(PATIENCE),
+    wait=wait_exponential_jitter(initial=0.1, max=5),
+    before_sleep=before_sleep_log(logger, logging.WARNING, exc_info=False),
+    reraise=True,
+)
+async def _store(turn: StoredTurn, **ending: Any) -> bool:
+    return await in_thread(finalize_assistant_turn, turn, **ending)
+
+
+def figures(meter: UsageMeter, builder: AssistantContentBuilder) -> UsageFigures:
+    """The usage row of a turn: what its agent reported, else an estimate from what was streamed."""
+    if meter.calls:
+        return UsageFigures(
+            source="reported",
+            **meter.totals(),
+            model_breakdown=meter.by_model(),
+            call_details={"calls": meter.calls},
+        )
+    if builder.is_empty():
+        return UsageFigures(source="missing")
+    tokens = max(1, builder.stats()["bytes"] // BYTES_PER_TOKEN)
+    return UsageFigures(source="estimated", completion_tokens=tokens, total_tokens=tokens)
+
+
+def _shown(usage: UsageFigures) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "cost_micros": usage.cost_micros,
+        "source": usage.source,
+    }

@@ -1,0 +1,147 @@
+"""A run: the task that drives the agent of one turn from the first chunk to the stored end.
+
+It belongs to the process, not to a request: readers come and go, the run goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from contextlib import aclosing
+
+from chat import conf
+from chat.agents.base import AgentError, TurnContext, load_agent
+from chat.errors import ServerFull
+from chat.models import TurnStatus
+from chat.protocol.canonical import Canonical
+from chat.protocol.chunks import Chunk
+from chat.protocol.fold import AssistantContentBuilder
+from chat.protocol.history import model_history
+from chat.protocol.sanitize import clean_text
+from chat.protocol.usage import UsageMeter
+from chat.store.crossing import in_thread
+from chat.store.history import read_history
+from chat.store.turns import StoredTurn
+from chat.streams.hub import close_stream, open_stream
+from chat.turns import envelope
+from chat.turns.finish import Outcome, finish
+
+logger = logging.getLogger(__name__)
+
+# An agent that never waits would keep the loop, and with it every other turn and reader.
+CHUNKS_WITHOUT_PAUSE = 100
+
+
+class Run:
+    """One turn being answered in this process."""
+
+    def __init__(self, turn: StoredTurn) -> None:
+        self.turn = turn
+        self.stream = open_stream(turn.pk)
+        self._canonical = Canonical()
+        self._builder = AssistantContentBuilder()
+        self._usage = UsageMeter()
+        self._cancelled_as = TurnStatus.INTERRUPTED
+        self._finishing = False
+        self.task = asyncio.create_task(self._run(), name=f"turn {turn.pk}")
+
+    def cancel(self, status: TurnStatus) -> None:
+        """End the run early, as ``stopped`` or ``interrupted``: what was shown so far stays. Too late, it does
+        nothing.
+        """
+        if not self._finishing:
+            self._cancelled_as = status
+            self.task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            try:
+                outcome = await self._answer()
+            except asyncio.CancelledError:
+                outcome = Outcome(self._cancelled_as)
+            except AgentError as problem:
+                logger.info("turn %s failed: %s", self.turn.pk, problem.code)
+                outcome = Outcome(TurnStatus.FAILED, clean_text(problem.code)[:64], clean_text(problem.text))
+            except Exception as problem:
+                # Where, but not what: an exception's own words may hold the conversation or a key.
+                where = "".join(traceback.format_tb(problem.__traceback__))
+                logger.error("turn %s failed: %s at\n%s", self.turn.pk, type(problem).__name__, where)
+                outcome = Outcome(TurnStatus.FAILED, AgentError.code, AgentError.message)
+            self._finishing = True
+            self.stream.publish(await finish(self.turn, outcome, self._canonical, self._builder, self._usage))
+        finally:
+            _runs.pop(self.turn.pk, None)
+            close_stream(self.stream)
+
+    async def _answer(self) -> Outcome:
+        self._show(envelope.opening(self.turn))
+        earlier, message = await in_thread(read_history, self.turn, conf.get("HISTORY_MESSAGES"))
+        context = TurnContext(
+            thread_id=str(self.turn.thread_id),
+            turn_id=self.turn.turn_id,
+            user_id=self.turn.user_id,
+            history=model_history([*earlier, message]),
+            message=message,
+            model=self.turn.model,
+            usage=self._usage,
+        )
+        async with aclosing(load_agent().run(context)) as chunks:
+            count = 0
+            async for chunk in chunks:
+                self._show(self._canonical.feed(chunk))
+                count += 1
+                if count % CHUNKS_WITHOUT_PAUSE == 0:
+                    await asyncio.sleep(0)
+                if self._canonical.error_text is not None:
+                    return Outcome(TurnStatus.FAILED, AgentError.code, self._canonical.error_text)
+                if self._canonical.aborted:
+                    return Outcome(TurnStatus.STOPPED)
+        return Outcome(TurnStatus.COMPLETED)
+
+    def _show(self, chunks: list[Chunk]) -> None:
+        for chunk in chunks:
+            self._builder.apply(chunk)
+        self.stream.publish(chunks)
+
+
+_runs: dict[int, Run] = {}
+_draining = False
+
+
+def start_run(turn: StoredTurn) -> Run:
+    """Begin to answer a turn that was just begun in the database, on the running loop."""
+    run = _runs[turn.pk] = Run(turn)
+    return run
+
+
+def find_run(turn: int) -> Run | None:
+    """The run of a turn in this process, if it is live here."""
+    return _runs.get(turn)
+
+
+def require_room() -> None:
+    """Raises ServerFull when this process runs as many turns as it may, or is about to exit."""
+    if _draining or len(_runs) >= conf.get("MAX_LIVE_TURNS"):
+        raise ServerFull
+
+
+async def drain() -> None:
+    """Take no new turns and end the live ones as ``interrupted``, stored and told to their readers.
+
+    They get ``CHAT_DRAIN_SECONDS`` to end by themselves first.
+    """
+    global _draining
+    _draining = True
+    tasks = {run.task for run in _runs.values()}
+    if tasks:
+        await asyncio.wait(tasks, timeout=conf.get("DRAIN_SECONDS"))
+        for run in list(_runs.values()):
+            run.cancel(TurnStatus.INTERRUPTED)
+        await asyncio.wait(tasks)
+
+
+def accept_turns_again() -> None:
+    """Undo ``drain``: a server that starts in a process that ended one before."""
+    global _draining
+    _draining = False

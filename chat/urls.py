@@ -1,0 +1,14 @@
+"""All that a host project includes: the API, the page, and the probes. Stands under any prefix."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+
+from chat.api.health import healthz, readyz
+
+urlpatterns = [
+    path("api/", include("chat.api.urls")),
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
+    path("", include("chat.pages.urls")),
+]
