@@ -281,11 +281,11 @@ def _guard(place: Place, folder: Path, settings: list[str]) -> None:
     # Once the users' lock is had, it is kept to the end: whoever comes now waits until the server is down.
     while _lock(place.home / "users.lock") is None:
         if (lock := _lock(place.home / "server.lock")) is not None:
-            up = _launch(place, folder, settings, lock)
-            if not (up or was_up):
-                sys.exit(1)  # start() tells why
-            was_up = True
-            time.sleep(0 if up else 1)
+            ended = _launch(place, folder, settings, lock)
+            if ended and ended > 0 and not was_up:  # it refused, and was not killed
+                sys.exit(ended)  # start() tells why
+            was_up = was_up or ended is None
+            time.sleep(0 if ended is None else 1)
         time.sleep(0.1)
     while _lock(place.home / "server.lock") is None:
         with suppress(ProcessLookupError):
@@ -310,8 +310,8 @@ def _initdb(place: Place, folder: Path, settings: list[str]) -> None:
     new.rename(place.home / "data")
 
 
-def _launch(place: Place, folder: Path, settings: list[str], lock: int) -> bool:
-    """Runs a server that holds ``lock`` in our stead; True once it is ready, False if it ended instead."""
+def _launch(place: Place, folder: Path, settings: list[str], lock: int) -> int | None:
+    """Runs a server that holds ``lock`` in our stead, until it is ready; its exit code if it ended instead."""
     data = place.home / "data"
     # PostgreSQL refuses to start while the pid of a crashed one exists: as some other program by now, or
     # as a zombie, in a container without an init. Only a server that somebody started by hand is let be.
@@ -327,9 +327,9 @@ def _launch(place: Place, folder: Path, settings: list[str], lock: int) -> bool:
     os.close(lock)
     while server.poll() is None:
         if _postmaster(place, ready=True):
-            return True
+            return None
         time.sleep(0.02)
-    return False
+    return server.returncode
 
 
 def _as_server(place: Place) -> dict[str, Any]:

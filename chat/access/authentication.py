@@ -7,12 +7,12 @@ endpoint, which stands in front of Django's handler, runs the very same ones thr
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
@@ -36,7 +36,7 @@ class SessionOrOrigin(SessionAuthentication):
         if _is_json(request) and _own_origin(request):
             return
         try:
-            super().enforce_csrf(request)  # type: ignore[no-untyped-call]
+            super().enforce_csrf(request)
         except APIException:
             raise OriginRefused from None
 
@@ -99,11 +99,16 @@ def authenticate(scope: dict[str, Any], body: bytes) -> AbstractBaseUser:
         raise InvalidInput("host", "This host name is not served here.") from None
     _session.process_request(plain)
     _session_user.process_request(plain)
-    request = Request(plain, authenticators=[kind() for kind in api_settings.DEFAULT_AUTHENTICATION_CLASSES])
+    request = Request(
+        plain,
+        authenticators=[
+            kind() for kind in cast(list[type[BaseAuthentication]], api_settings.DEFAULT_AUTHENTICATION_CLASSES)
+        ],
+    )
     try:
-        user: AbstractBaseUser = request.user
+        user = request.user
     except AuthenticationFailed as problem:
         raise NotAuthenticated(str(problem.detail)) from None
-    if not user.is_authenticated:
+    if isinstance(user, AnonymousUser) or not user.is_authenticated:
         raise NotAuthenticated
     return user

@@ -20,7 +20,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from django.utils.module_loading import import_string
 
@@ -71,7 +71,7 @@ class AgentError(ChatError):
 def load_agent() -> Agent:
     """The agent that ``CHAT_AGENT`` names. Raises ImportError, or TypeError for what is none."""
     found = import_string(conf.get("AGENT"))
-    agent: Agent = found() if inspect.isclass(found) else found
+    agent = found() if inspect.isclass(found) else found
     if not callable(getattr(agent, "run", None)):
         raise TypeError(f"CHAT_AGENT = {conf.get('AGENT')!r} has no method run(turn).")
-    return agent
+    return cast(Agent, agent)

@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 import orjson
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase
 from pydantic import BaseModel
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
@@ -70,9 +69,7 @@ class ChatView(APIView):
             headers=wire.headers_of(exc),
         )
 
-    def finalize_response(
-        self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
         response.setdefault("Cache-Control", "no-store")
         return response

@@ -6,15 +6,16 @@ from django.apps.registry import Apps
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
-from chat.migrations._operations import BuildIndexConcurrently
+from chat.migrations._operations import BuildIndexConcurrently, lock_timeout
 
 # Keeps the row that was written first. In batches: a billing table may be big and busy.
 DELETE_DUPLICATES = """
 DELETE FROM token_usage WHERE id IN (
-    SELECT u.id FROM token_usage u
-     WHERE u.message_id IS NOT NULL
-       AND EXISTS (SELECT 1 FROM token_usage k WHERE k.message_id = u.message_id AND k.id < u.id)
-     LIMIT 10000
+    SELECT id FROM (
+        SELECT id, row_number() OVER (PARTITION BY message_id ORDER BY id) AS place
+          FROM token_usage WHERE message_id IS NOT NULL
+    ) numbered
+    WHERE place > 1 LIMIT 50000
 )
 """
 
@@ -22,17 +23,12 @@ DELETE FROM token_usage WHERE id IN (
 def remove_duplicates(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Delete all but the first usage row of each message, and say how many that were."""
     removed = 0
-    with schema_editor.connection.cursor() as cursor:
-        # Without it each batch reads the whole table once for every row.
-        cursor.execute("CREATE INDEX IF NOT EXISTS token_usage_dedup_tmp ON token_usage (message_id, id)")
-        try:
-            while True:
-                cursor.execute(DELETE_DUPLICATES)
-                if not cursor.rowcount:
-                    break
-                removed += cursor.rowcount
-        finally:
-            cursor.execute("DROP INDEX IF EXISTS token_usage_dedup_tmp")
+    with lock_timeout(schema_editor) as cursor:
+        while True:
+            cursor.execute(DELETE_DUPLICATES)
+            if not cursor.rowcount:
+                break
+            removed += cursor.rowcount
     if removed:
         sys.stdout.write(f"\n    token_usage: removed {removed} duplicate rows, kept the first of each message.")
 

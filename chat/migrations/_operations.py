@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.backends.utils import CursorWrapper
 from django.db.migrations.state import ProjectState
 
 LOCK_TIMEOUT = "3s"
+
+
+@contextmanager
+def lock_timeout(schema_editor: BaseDatabaseSchemaEditor) -> Iterator[CursorWrapper]:
+    """A cursor that waits ``LOCK_TIMEOUT`` for a lock at most: a long transaction elsewhere fails the migration
+    instead of making the whole site wait behind it. Run it again then.
+    """
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+        try:
+            yield cursor
+        finally:
+            cursor.execute("RESET lock_timeout")
 
 
 class BuildIndexConcurrently(migrations.RunSQL):
     """``CREATE [UNIQUE] INDEX CONCURRENTLY`` that finishes what an earlier, killed attempt began.
 
     A failed concurrent build leaves an INVALID index behind, which ``IF NOT EXISTS`` would keep for ever:
-    it is dropped first. Waiting for a lock ends after ``LOCK_TIMEOUT``, so that a long transaction
-    elsewhere fails the migration instead of stopping the site; run it again then.
+    it is dropped first.
 
     ``definition`` is the statement without its beginning, e.g. ``"UNIQUE INDEX name ON table (...)"``.
     ``state_operations`` tell Django's state what was built. The migration must have ``atomic = False``.
@@ -46,18 +61,11 @@ class BuildIndexConcurrently(migrations.RunSQL):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        with schema_editor.connection.cursor() as cursor:
-            cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
-            try:
-                cursor.execute(
-                    "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(%s) AND NOT indisvalid",
-                    [self.name],
-                )
-                if cursor.fetchone():
-                    cursor.execute(f"DROP INDEX CONCURRENTLY {self.name}")
-                super().database_forwards(app_label, schema_editor, from_state, to_state)
-            finally:
-                cursor.execute("RESET lock_timeout")
+        with lock_timeout(schema_editor) as cursor:
+            cursor.execute("SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(%s) AND NOT indisvalid", [self.name])
+            if cursor.fetchone():
+                cursor.execute(f"DROP INDEX CONCURRENTLY {self.name}")
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
 
 
 class AddForeignKey(migrations.RunSQL):

@@ -14,7 +14,7 @@ DEMO_SUGGESTIONS = [
     Suggestion("Stream fifty words", "/tokens 50"),
     Suggestion("Think before answering", "/think"),
     Suggestion("Call a tool", "/tool"),
-    Suggestion("Stream a long answer, then reload", "/tokens 600 30"),
+    Suggestion("Reload in mid-answer", "/tokens 600 30"),
     Suggestion("Fail after five words", "/fail 5"),
     Suggestion("Hang until it is stopped", "/hang"),
 ]

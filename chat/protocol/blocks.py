@@ -35,6 +35,11 @@ class _Block:
         self.held = ""
         self.metadata = metadata
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the next delta follows the one before, and nothing has to go with it."""
+        return self.started and not self.held and self.metadata is None
+
     def chunk(self, what: str, **keys: str) -> Chunk:
         chunk: Chunk = {"type": f"{self.kind}-{what}", "id": self.id, **keys}
         if self.metadata is not None:
@@ -62,7 +67,12 @@ class Blocks:
 
     def write(self, chunk: Chunk, kind: str) -> list[Chunk]:
         """``text-delta``, ``reasoning-delta``, with or without a start before it."""
-        text = chunk.get("delta")
+        text, name = chunk.get("delta"), chunk.get("id")
+        # The usual token, which a turn has thousands of: nothing to repair, nothing to open.
+        if type(name) is str and type(text) is str and text and len(chunk) == 3 and text.isascii():
+            block = self._open.get((kind, name))
+            if block is not None and block.is_plain and "\x00" not in text and len(text) <= MAX_DELTA_CHARS:
+                return [{"type": f"{kind}-delta", "id": block.id, "delta": text}]
         metadata = metadata_of(chunk) if "providerMetadata" in chunk else None
         if not isinstance(text, str) or not (text or metadata):
             return []

@@ -133,7 +133,7 @@ def _refusal(body: bytes, problem: Exception) -> InvalidInput:
     try:
         sanitize.check(json.loads(body), "")
     except InvalidInput as found:
-        return InvalidInput(found.field or "body", found.text)
+        return InvalidInput(found.field.lstrip(".") or "body", found.text)
     except RecursionError:
         return InvalidInput("body", "The body is nested too deeply.")
     except ValueError:
@@ -194,7 +194,7 @@ def user_parts(parts: list[dict[str, Any]], at: str, *, max_chars: int) -> list[
         else:
             raise InvalidInput(f"{where}.type", "A user message has text, file and data parts.")
         clean = validated(part, model, where).model_dump(by_alias=True, exclude_none=True)
-        sanitize.check(clean, where)
+        sanitize.check(clean, where, FILE_CHARS + 4096)
         chars += len(clean.get("text", ""))
         if chars > max_chars:
             raise InvalidInput(f"{where}.text", f"A message may have at most {max_chars} characters.")

@@ -124,8 +124,9 @@ def _insert(
                 SELECT id FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD} FOR NO KEY UPDATE
             ), message AS (
                 INSERT INTO chat_messages (thread_id, turn_id, role, parts, author_id, client_id, metadata)
-                SELECT id, %(turn_id)s, %(role)s, %(parts)s::jsonb,
-                       CASE WHEN %(role)s = 'user' THEN %(scope_user)s END, %(client_id)s, %(metadata)s::jsonb
+                SELECT id, %(turn_id)s::varchar, %(role)s::varchar, %(parts)s::jsonb,
+                       CASE WHEN %(role)s::varchar = 'user' THEN %(scope_user)s END, %(client_id)s::varchar,
+                       %(metadata)s::jsonb
                   FROM thread
                 ON CONFLICT (thread_id, turn_id, role) WHERE turn_id IS NOT NULL {conflict}
                 RETURNING *

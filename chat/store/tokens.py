@@ -33,7 +33,7 @@ def user_of_token(token: str) -> AbstractBaseUser | None:
         return None
     stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=Now() - USED_EVERY)
     ApiToken.objects.filter(stale, pk=found.pk).update(last_used_at=Now())
-    return found.user  # type: ignore[no-any-return]
+    return found.user
 
 
 def digest(token: str) -> str:

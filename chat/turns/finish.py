@@ -92,7 +92,7 @@ async def finish(
 @retry(
     retry=retry_if_exception_type(UNAVAILABLE),
     stop=stop_after_delay(PATIENCE),
-    wait=wait_exponential_jitter(initial=0.1, max=5),
+    wait=wait_exponential_jitter(multiplier=0.1, max=5),
     before_sleep=before_sleep_log(logger, logging.WARNING, exc_info=False),
     reraise=True,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
 
 from chat import conf
 from chat.agents.base import AgentError, TurnContext, load_agent
@@ -86,8 +86,9 @@ class Run:
             model=self.turn.model,
             usage=self._usage,
         )
-        async with aclosing(load_agent().run(context)) as chunks:
-            count = 0
+        chunks = load_agent().run(context)
+        count = 0
+        try:
             async for chunk in chunks:
                 self._show(self._canonical.feed(chunk))
                 count += 1
@@ -97,6 +98,10 @@ class Run:
                     return Outcome(TurnStatus.FAILED, AgentError.code, self._canonical.error_text)
                 if self._canonical.aborted:
                     return Outcome(TurnStatus.STOPPED)
+        finally:
+            # Now, not when the garbage is collected: it may hold a provider's connection.
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
         return Outcome(TurnStatus.COMPLETED)
 
     def _show(self, chunks: list[Chunk]) -> None:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,6 @@ def ordinary_python() -> str:
     pytest.skip("no Python 3.11 that an ordinary user could run")
 
 
-@contextmanager
 def shared_folder() -> Iterator[Path]:
     """A folder that everybody reaches (pytest's tmp_path nobody else does); no process of it may be left."""
     folder = Path(tempfile.mkdtemp(prefix="chat postgres-", dir="/tmp"))
@@ -111,8 +110,7 @@ def shared_folder() -> Iterator[Path]:
             until_gone(home)
     finally:
         for home in homes:
-            for process in processes(home):
-                os.kill(process, signal.SIGKILL)
+            kill_all(home)
             if home == folder or home.parent == embedded_postgres.ELSEWHERE:
                 shutil.rmtree(home, ignore_errors=True)
 
@@ -124,8 +122,15 @@ def until(true: Callable[[], object], what: str, seconds: float = 15) -> None:
         time.sleep(0.02)
 
 
+def kill_all(home: Path) -> None:
+    while left := processes(home):
+        for process in left:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+
 def until_gone(home: Path) -> None:
-    until(lambda: not processes(home), "no process of the server is left", 5)
+    until(lambda: not processes(home), "no process of the server is left", 10)
 
 
 def query(dsn: str, sql: str) -> Any:

@@ -26,8 +26,8 @@ from tests.acceptance.postgres_owners import (
     answers,
     guardians,
     is_used,
+    kill_all,
     postmaster,
-    processes,
     query,
     shared_folder,
     until,
@@ -64,10 +64,7 @@ def own(hire: Callable[..., Owner]) -> Callable[..., tuple[Owner, str]]:
     return make
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with shared_folder() as folder:
-        yield folder
+folder = pytest.fixture(shared_folder)
 
 
 @pytest.fixture
@@ -132,24 +129,26 @@ def test_debians_postgresql_does_as_well(root, own) -> None:
 # Kills
 
 
-def test_a_killed_postmaster_comes_back_by_itself(root, own) -> None:
-    _, dsn = own(root)
+def test_a_killed_postmaster_comes_back_by_itself_and_start_waits_for_it(root, hire, own) -> None:
+    owner = hire(root)
+    owner.begin()
+    until((root / "data/postmaster.pid").exists, "the guardian has begun a server")
+    (guardian,) = guardians(root)
+    os.kill(guardian, signal.SIGSTOP)  # it will not have seen the first server ready before that is killed
+    dsn = owner.read()
     query(dsn, "create table kept as select 1 as one")
     with psycopg.connect(dsn) as connection:
         connection.execute("select 1")
         killed = postmaster(root)
         os.kill(killed, signal.SIGKILL)
+        until(lambda: not answers(dsn), "it is dead")
+        os.kill(guardian, signal.SIGCONT)
         until(lambda: answers(dsn), "the guardian starts another")
         with pytest.raises(psycopg.OperationalError):
             connection.execute("select 1")
     assert postmaster(root) != killed
-    assert query(dsn, "select one from kept") == 1
-
-
-def test_start_after_a_killed_postmaster_waits_for_the_next(root, own) -> None:
-    own(root)
     os.kill(postmaster(root), signal.SIGKILL)
-    assert answers(own(root)[1])
+    assert query(own(root)[1], "select one from kept") == 1
     assert len(guardians(root)) == 1
 
 
@@ -205,9 +204,7 @@ def test_an_initdb_killed_half_way_leaves_nothing_that_matters(root, hire, own) 
     owner.begin()
     until(lambda: list(root.glob("new-*/PG_VERSION")), "initdb is at work")
     owner.kill()
-    while left := processes(root):
-        for process in left:
-            os.kill(process, signal.SIGKILL)
+    kill_all(root)
     assert not (root / "data").exists()
     assert list(root.glob("new-*"))
 
@@ -297,13 +294,12 @@ def test_root_whose_folders_are_closed_to_others(folder, own) -> None:
     closed = folder / "home"
     closed.mkdir(mode=0o700)
     installed = embedded_postgres.binaries().parents[1]
-    shutil.copytree(installed, closed / "lib" / installed.name)
-    shutil.copytree(installed.with_name(f"{installed.name}.libs"), closed / "lib" / f"{installed.name}.libs")
+    for name in (installed.name, f"{installed.name}.libs"):
+        shutil.copytree(installed.with_name(name), closed / "lib" / name)
     binaries = closed / "lib" / installed.name / "pginstall/bin"
     root = closed / "checkout" / "data" / "postgres"
     root.parent.mkdir(parents=True)
     copies = set(embedded_postgres.ELSEWHERE.glob("binaries-*"))
-
     parents = {*root.parents, *binaries.parents}
     modes = {parent: (parent.stat().st_mode, parent.stat().st_uid) for parent in parents}
 
@@ -338,13 +334,15 @@ def test_root_starts_the_server_of_an_ordinary_user_as_that_user(root, own) -> N
 # What it says when it cannot
 
 
-def test_data_of_another_version_is_named_with_its_folder(root, own, hire) -> None:
+def test_it_says_what_to_do_without_postgresql_and_with_data_of_another_version(root, own, hire) -> None:
+    assert "CHAT_POSTGRES_BIN=/nowhere. Set DATABASE_URL" in hire(root, CHAT_POSTGRES_BIN="/nowhere").error()
     owner, _ = own(root)
     owner.leave()
     until_gone(root)
     (root / "data/PG_VERSION").write_text("9.6\n")
-    error = hire(root).error()
-    assert f"{root / 'data'} is of PostgreSQL 9.6, and {embedded_postgres.binaries()} is PostgreSQL" in error
+    binaries = str(embedded_postgres.binaries())
+    error = hire(root, CHAT_POSTGRES_BIN=binaries).error()
+    assert f"{root / 'data'} is of PostgreSQL 9.6, and {binaries} is PostgreSQL" in error
 
 
 def test_a_failed_start_shows_the_end_of_the_log_and_leaves_nothing(root, hire) -> None:
@@ -352,7 +350,3 @@ def test_a_failed_start_shows_the_end_of_the_log_and_leaves_nothing(root, hire) 
     assert 'invalid value for parameter "max_connections"' in error
     assert str(root / "server.log") in error
     until_gone(root)
-
-
-def test_without_postgresql_it_says_what_to_do(root, hire) -> None:
-    assert "CHAT_POSTGRES_BIN=/nowhere. Set DATABASE_URL" in hire(root, CHAT_POSTGRES_BIN="/nowhere").error()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -19,12 +20,12 @@ from chat.protocol.sse import encode, frame
 from tests.clients.oracle import NpmClients, without_decisions
 from tests.unit.strategies import ENDINGS, PLAIN_JSON, agent_output
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.timeout(1200)]
 
-#: Seeded, so that a failure is everybody's failure.
+#: Seeded, so that a failure is everybody's failure; ``ORACLE_EXAMPLES=5000`` looks further, elsewhere each time.
 thorough = settings(
-    max_examples=400,
-    derandomize=True,
+    max_examples=int(os.environ.get("ORACLE_EXAMPLES", "400")),
+    derandomize="ORACLE_EXAMPLES" not in os.environ,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )

@@ -180,11 +180,58 @@ def agent_output(*, approvals: bool = True, max_size: int = 25) -> st.SearchStra
     chunks = st.one_of(CHUNKS, APPROVAL_CHUNKS) if approvals else CHUNKS
     broken = HALF_BROKEN if approvals else HALF_BROKEN.filter(_needs_no_approval)
     mixed = st.one_of(chunks, chunks, chunks, chunks, chunks, chunks, broken, GARBAGE)
-    return st.one_of(st.lists(chunks, max_size=max_size), st.lists(mixed, max_size=max_size))
+    scenes = st.one_of(whole_blocks(), whole_calls(approvals=approvals), chunks.map(lambda chunk: [chunk]))
+    played = st.lists(scenes, max_size=max_size // 3).map(lambda several: [c for scene in several for c in scene])
+    return st.one_of(played, st.lists(chunks, max_size=max_size), st.lists(mixed, max_size=max_size))
 
 
 def _needs_no_approval(chunk: Any) -> bool:
     return chunk.get("type") not in ("tool-approval-request", "tool-output-denied", "tool-approval-response")
+
+
+@st.composite
+def whole_blocks(draw: st.DrawFn) -> list[Chunk]:
+    """A text or reasoning block as a good agent writes it, with all that may go with it."""
+    kind, block = draw(st.sampled_from(["text", "reasoning"])), draw(NAMES)
+    texts = draw(st.lists(st.one_of(WORDS, ANY_TEXT), max_size=3))
+    chunks: list[Chunk] = [
+        {"type": f"{kind}-start", "id": block},
+        *({"type": f"{kind}-delta", "id": block, "delta": text} for text in texts),
+        {"type": f"{kind}-end", "id": block},
+    ]
+    return [_with_metadata(draw, chunk) for chunk in chunks]
+
+
+@st.composite
+def whole_calls(draw: st.DrawFn, *, approvals: bool) -> list[Chunk]:
+    """A tool call from start to output, of which any chunk may be missing."""
+    call, tool = draw(CALLS), draw(TOOLS)
+    same: Chunk = {"toolCallId": call}
+    how = {key: True for key in ("dynamic", "providerExecuted") if draw(st.booleans())}
+    early = {"preliminary": True} if draw(st.booleans()) else {}
+    chunks: list[Chunk] = [
+        {"type": "tool-input-start", **same, "toolName": tool, **how},
+        {"type": "tool-input-delta", **same, "inputTextDelta": draw(INPUT_PIECES)},
+        {"type": "tool-input-delta", **same, "inputTextDelta": draw(INPUT_PIECES)},
+        {"type": "tool-input-available", **same, "toolName": tool, "input": draw(VALUES), **how},
+        {"type": "tool-approval-request", **same, "approvalId": f"approve {call}"},
+        {"type": "tool-output-denied", **same},
+        {"type": "start-step"},
+        {"type": "tool-output-available", **same, "output": draw(VALUES), **early},
+        {"type": "tool-output-available", **same, "output": draw(VALUES), **how},
+        {"type": "tool-output-error", **same, "errorText": draw(ANY_TEXT)},
+    ]
+    return [
+        _with_metadata(draw, chunk)
+        for chunk in chunks
+        if draw(st.booleans()) and (approvals or _needs_no_approval(chunk))
+    ]
+
+
+def _with_metadata(draw: st.DrawFn, chunk: Chunk) -> Chunk:
+    if not draw(st.booleans()):
+        return chunk
+    return {**chunk, "providerMetadata": {"x": {"n": draw(st.integers(0, 9))}}}
 
 
 ENDINGS = st.sampled_from(["complete", "stop", "fail"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -158,7 +159,7 @@ def test_a_coalesced_log_folds_to_the_same_parts(log: list[Chunk], length: int) 
         fewer = list(coalesce(part_of_log))
         assert fold(fewer) == fold(part_of_log)
         assert len(fewer) <= len(part_of_log)
-        for one, other in zip(fewer, fewer[1:], strict=False):
+        for one, other in itertools.pairwise(fewer):
             same_block = one.get("id") == other.get("id") and one.get("toolCallId") == other.get("toolCallId")
             assert one["type"] not in DELTA_KEYS or one["type"] != other["type"] or not same_block
 

@@ -26,9 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--migrate", action="store_true", help="bring the database up to date first")
         parser.add_argument("--demo", action="store_true", help="make the account demo / demo (only with DEBUG)")
 
-    def handle(
-        self, *args: Any, host: str, port: int, server: str, migrate: bool, demo: bool, **options: Any
-    ) -> None:
+    def handle(self, *args: Any, host: str, port: int, server: str, migrate: bool, demo: bool, **options: Any) -> None:
         if migrate:
             call_command("migrate", verbosity=options["verbosity"], interactive=False)
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"

@@ -12,6 +12,7 @@ const heading = document.getElementById("thread-title");
 const toLatest = document.getElementById("to-latest");
 
 const list = new ThreadList();
+const listed = list.refresh();
 const drawer = new Drawer();
 const follower = new Follower(
   document.getElementById("pane"),
@@ -55,14 +56,18 @@ function show() {
 async function showTitle(threadId) {
   list.select(threadId);
   if (threadId === null) return entitle("New thread");
+  await listed;
+  if (openThread() !== threadId) return undefined;
   const known = list.titleOf(threadId);
   if (known) return entitle(known);
+  entitle("…");
   try {
     const thread = await api.thread(threadId); // too old for the part of the list that is loaded
     if (openThread() === threadId) entitle(titleOf(thread));
   } catch {
     // The messages' own request says what is wrong.
   }
+  return undefined;
 }
 
 function entitle(title) {
@@ -94,6 +99,5 @@ document.getElementById("welcome").addEventListener("click", (event) => {
 toLatest.addEventListener("click", () => follower.follow());
 addEventListener("popstate", show);
 
-list.refresh().then(() => list.select(openThread()));
 show();
 if (matchMedia("(pointer: fine)").matches) composer.focus();

@@ -34,6 +34,7 @@ export class Composer {
       event.preventDefault();
       form.requestSubmit();
     });
+    this.#fit(); // something may have been typed before the script was there
   }
 
   get text() {

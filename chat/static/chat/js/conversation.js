@@ -31,19 +31,20 @@ export class Conversation {
     this.#loading.abort();
     this.#loading = new AbortController();
     const { signal } = this.#loading;
+    const unsent = threadId === this.#thread ? this.#log.querySelectorAll("[data-unsent]") : [];
     this.#thread = threadId;
-    this.#log.replaceChildren();
+    this.#log.replaceChildren(...unsent);
     this.#setEarlier(null);
     this.#setLive(false);
     this.#welcome.hidden = threadId !== null;
-    if (threadId === null) return;
+    if (threadId === null) return this.#follower.rest();
     this.#log.setAttribute("aria-busy", "true");
     try {
       await this.#showLast(signal);
       this.#log.removeAttribute("aria-busy");
       if ((await this.#goOn(signal)) || !this.#endsWithQuestion()) return;
       // The answer ended between the two requests: by now it is a stored message.
-      this.#log.replaceChildren();
+      this.#log.replaceChildren(...unsent);
       await this.#showLast(signal);
     } catch (error) {
       this.#log.removeAttribute("aria-busy");
@@ -119,17 +120,24 @@ export class Conversation {
       let next;
       while (!(next = await stream.next()).done) this.#take(next.value, answer, question);
       if (signal.aborted) return;
-      if (!next.value) return void (await this.#reopen()); // it ended while we were away
-      answer.finish();
-      this.#setLive(false);
-      this.#announce(`Answer ${answer.answer.metadata.status ?? "completed"}.`);
-      this.#on.ended();
+      if (next.value) this.#ended(answer);
+      else await this.#reopen(); // it ended while we were away
     } catch (error) {
       if (signal.aborted) return;
-      if (error.status === 404 || error.status === 410) return void (await this.#reopen());
-      this.#setLive(false);
-      answer.lost(error.message, () => this.#reopen());
+      if (error.status === 404 || error.status === 410) {
+        await this.#reopen(); // its stream is no longer kept; the message is
+      } else {
+        this.#setLive(false);
+        answer.lost(error.message, () => this.#reopen());
+      }
     }
+  }
+
+  #ended(answer) {
+    answer.finish();
+    this.#setLive(false);
+    this.#announce(`Answer ${answer.answer.metadata.status}.`);
+    this.#on.ended();
   }
 
   #take(chunk, answer, question) {
@@ -160,7 +168,7 @@ export class Conversation {
 
   async #showLast(signal) {
     const page = await api.messages(this.#thread, null, signal);
-    this.#log.append(...page.results.map(stored));
+    this.#log.prepend(...page.results.map(stored));
     this.#setEarlier(page.next);
     this.#follower.follow();
   }
@@ -185,7 +193,8 @@ export class Conversation {
   }
 
   #endsWithQuestion() {
-    return this.#log.lastElementChild?.matches(".message-user") ?? false;
+    const sent = this.#log.querySelectorAll(".message:not([data-unsent])");
+    return sent.length > 0 && sent[sent.length - 1].matches(".message-user");
   }
 
   #setEarlier(next) {
@@ -200,9 +209,9 @@ export class Conversation {
   }
 
   #tell(error, action) {
-    const logIn = { label: "Log in", run: () => location.assign(`${document.body.dataset.login}?next=${encodeURIComponent(location.pathname)}`) };
-    if (error.status === 401) this.#composer.tell("Your session has ended.", logIn);
-    else this.#composer.tell(error.message, action);
+    if (error.status !== 401) return this.#composer.tell(error.message, action);
+    const login = `${document.body.dataset.login}?next=${encodeURIComponent(location.pathname)}`;
+    return this.#composer.tell("Your session has ended.", { label: "Log in", run: () => location.assign(login) });
   }
 
   #announce(text) {

@@ -75,7 +75,14 @@ function toolView() {
 function field(element, value) {
   element.hidden = value === undefined;
   if (value === undefined) return;
-  setText(element.querySelector("pre"), typeof value === "string" ? value : JSON.stringify(value, null, 2));
+  setText(element.querySelector("pre"), typeof value === "string" ? value : json(value));
+}
+
+// What is short enough stands on one line. (JSON breaks lines only between values, never inside a string.)
+function json(value) {
+  const lines = JSON.stringify(value, null, 2);
+  const line = lines.replace(/\n */g, " ");
+  return line.length <= 60 ? line : lines;
 }
 
 function attachmentView() {

@@ -4,43 +4,57 @@ const CLOSE = 24; // pixels from the end that count as "at the end"
 
 export class Follower {
   #pane;
+  #onChange;
   #following = true;
   #last = 0;
 
-  // `onChange(isFollowing)` is told when the reader leaves the end or comes back to it.
+  // `onChange(following)` is told when the reader leaves the end or comes back to it.
   constructor(pane, column, onChange) {
     this.#pane = pane;
-    const set = (following) => {
-      if (following === this.#following) return;
-      this.#following = following;
-      onChange(following);
-    };
-    pane.addEventListener("scroll", () => {
-      const atEnd = pane.scrollHeight - pane.scrollTop - pane.clientHeight < CLOSE;
-      if (atEnd) set(true);
-      else if (pane.scrollTop < this.#last) set(false); // only going up is leaving: growth leaves nobody behind
-      this.#last = pane.scrollTop;
-    }, { passive: true });
+    this.#onChange = onChange;
+    pane.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     // Called once a frame at most, after the layout: no layout is forced for a token.
-    const observer = new ResizeObserver(() => this.#following && this.#toEnd());
+    const observer = new ResizeObserver(() => this.#following && this.#place(pane.scrollHeight));
     observer.observe(column);
     observer.observe(pane);
-    this.follow = () => {
-      set(true);
-      this.#toEnd();
-    };
+  }
+
+  // Goes to the end and stays there.
+  follow() {
+    this.#set(true);
+    this.#place(this.#pane.scrollHeight);
+  }
+
+  // Shows the column from its top: there is no end to be at.
+  rest() {
+    this.#set(true);
+    this.#following = false;
+    this.#place(0);
   }
 
   // Runs `change`, which adds content above, and leaves what the reader sees where it is.
   keepPlace(change) {
     const below = this.#pane.scrollHeight - this.#pane.scrollTop;
     change();
-    this.#pane.scrollTop = this.#pane.scrollHeight - below;
-    this.#last = this.#pane.scrollTop;
+    this.#place(this.#pane.scrollHeight - below);
   }
 
-  #toEnd() {
-    this.#pane.scrollTop = this.#pane.scrollHeight;
+  #scrolled() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#pane;
+    // Only going up is leaving: growth leaves nobody behind.
+    if (scrollHeight - scrollTop - clientHeight < CLOSE) this.#set(true);
+    else if (scrollTop < this.#last) this.#set(false);
+    this.#last = scrollTop;
+  }
+
+  #set(following) {
+    if (following === this.#following) return;
+    this.#following = following;
+    this.#onChange(following);
+  }
+
+  #place(top) {
+    this.#pane.scrollTop = top;
     this.#last = this.#pane.scrollTop;
   }
 }

@@ -1,0 +1,49 @@
+"""What ``manage.py check`` says about the application's configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core import checks
+
+from chat import conf
+from chat.agents.base import load_agent
+from chat.store.sql import connection
+
+
+@checks.register("chat")
+def check_agent(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    try:
+        load_agent()
+    except Exception as problem:  # whatever an import of somebody's module may raise
+        return [
+            checks.Error(
+                f"CHAT_AGENT = {conf.get('AGENT')!r} is no agent: {problem}",
+                hint="Name a class or an object with `async def run(self, turn)`; see chat/agents/base.py.",
+                id="chat.E001",
+            )
+        ]
+    return []
+
+
+@checks.register("chat")
+def check_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    if connection().vendor != "postgresql":
+        return [checks.Error("The chat tables need PostgreSQL 15 or newer.", id="chat.E002")]
+    return []
+
+
+@checks.register("chat")
+def check_names(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    return [
+        checks.Warning(
+            f"{name} is no setting of chat.",
+            hint="chat/conf.py lists them; a misspelt one has no effect.",
+            id="chat.W001",
+        )
+        for name in dir(settings)
+        if name.startswith("CHAT_") and name.removeprefix("CHAT_") not in conf.DEFAULTS
+    ]

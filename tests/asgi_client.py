@@ -1,0 +1,146 @@
+"""Talk to the ASGI application itself, without a server: whole answers, streams, and clients that leave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from chat.protocol import sse
+from chatproject.asgi import application
+
+HOST = "testserver"
+
+
+@dataclass
+class Response:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+    def chunks(self) -> list[dict[str, Any]]:
+        """The chunks of a whole stream, which must have come to its end."""
+        events = sse.parse(self.body)
+        assert events, self.body
+        assert events[-1].chunk is None, "the stream has no [DONE]"
+        return [event.chunk for event in events if event.chunk is not None]
+
+
+class Stream:
+    """An answer that is still coming."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._started = asyncio.Event()
+        self._gone = asyncio.Event()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {name.decode().lower(): value.decode() for name, value in message["headers"]}
+            self._started.set()
+        elif message["type"] == "http.response.body":
+            if message.get("body"):
+                self._pieces.put_nowait(message["body"])
+            if not message.get("more_body"):
+                self._pieces.put_nowait(None)
+
+    async def begun(self) -> None:
+        await self._started.wait()
+
+    def hang_up(self) -> None:
+        self._gone.set()
+
+    async def gone(self) -> None:
+        await self._gone.wait()
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        while (piece := await self._pieces.get()) is not None:
+            yield piece
+
+    async def events(self) -> AsyncIterator[sse.Event]:
+        parser = sse.Parser()
+        async for piece in self.pieces():
+            for event in parser.feed(piece):
+                yield event
+
+    async def body(self) -> bytes:
+        return b"".join([piece async for piece in self.pieces()])
+
+
+@dataclass
+class Client:
+    """A client with headers of its own, e.g. a bearer token's."""
+
+    headers: dict[str, str]
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> AsyncIterator[Stream]:
+        """The answer to a request, from its first byte on; leaving the context hangs up."""
+        stream = Stream()
+        content = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
+        sent = {"host": HOST, "content-type": "application/json", **self.headers, **(headers or {})}
+        sent.setdefault("content-length", str(len(content)))
+        path, _, query = path.partition("?")
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in sent.items()],
+            "client": ("127.0.0.1", 1),
+            "server": (HOST, 80),
+        }
+        bodies = [{"type": "http.request", "body": content, "more_body": False}]
+
+        async def receive() -> dict[str, Any]:
+            if bodies:
+                return bodies.pop()
+            await stream.gone()
+            return {"type": "http.disconnect"}
+
+        task = asyncio.create_task(application(scope, receive, stream.send))  # type: ignore[arg-type]
+        begun = asyncio.create_task(stream.begun())
+        await asyncio.wait([task, begun], return_when=asyncio.FIRST_COMPLETED)
+        if not begun.done():
+            begun.cancel()
+            await task  # raises what went wrong
+        try:
+            yield stream
+        finally:
+            stream.hang_up()
+            await asyncio.wait_for(task, 10)
+
+    async def request(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> Response:
+        async with self.stream(method, path, body, headers) as stream:
+            return Response(body=await stream.body(), status=stream.status, headers=stream.headers)
+
+    async def send(self, thread: str, text: str, message_id: str | None = None, **keys: Any) -> Response:
+        """Send a user message and read the whole stream."""
+        return await self.request("POST", "/api/chat", said(thread, text, message_id, **keys))
+
+
+def said(thread: str, text: str, message_id: str | None = None, **keys: Any) -> dict[str, Any]:
+    """The body that an AI SDK client posts for a new message."""
+    message: dict[str, Any] = {"role": "user", "parts": [{"type": "text", "text": text}]}
+    if message_id is not None:
+        message["id"] = message_id
+    return {"id": thread, "messages": [message], "trigger": "submit-message", **keys}

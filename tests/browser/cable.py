@@ -1,0 +1,53 @@
+"""A cable between the browser and the server that a test can pull out."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+
+class Cable:
+    """Passes bytes on, both ways. ``cut`` ends every connection and refuses new ones; ``mend`` takes them again."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener: asyncio.Server | None = None
+        self._links: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def mend(self) -> None:
+        self._listener = await asyncio.start_server(self._link, "127.0.0.1", self.port)
+        self.port = self._listener.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        assert self._listener is not None
+        self._listener.close()
+        for writers in self._links.values():
+            for writer in writers:
+                writer.transport.abort()
+        await asyncio.gather(*self._links, return_exceptions=True)
+        await self._listener.wait_closed()
+
+    async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._links[task] = writers = [writer]
+        with suppress(OSError):
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            writers.append(far_writer)
+            await asyncio.gather(_carry(reader, far_writer), _carry(far_reader, writer))
+        for each in writers:
+            each.transport.abort()
+        del self._links[task]
+
+
+async def _carry(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await source.read(65536):
+            target.write(data)
+            await target.drain()
+    target.close()

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser
+from django.db import connections
+
+from chat.access.scopes import scope_of
+from chat.store.scope import Scope
+from chat.store.tokens import create_token
+from chat.turns import run
+from chatproject import embedded_postgres
+from tests.asgi_client import Client
+from tests.factories import UserFactory
+
+# What a crash would cost does not matter here; what a test costs does.
+UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """The database server is up before pytest-django makes a database on it."""
+    if settings.EMBEDDED_POSTGRES:
+        embedded_postgres.start(settings.EMBEDDED_POSTGRES, options=UNSAFE)
+
+
+@pytest.fixture
+def user(db: None) -> AbstractUser:
+    return UserFactory.create()
+
+
+@pytest.fixture
+def other_user(db: None) -> AbstractUser:
+    return UserFactory.create()
+
+
+@pytest.fixture
+def asker(user: AbstractUser) -> Scope:
+    return scope_of(user)
+
+
+@pytest.fixture
+async def drained() -> AsyncIterator[None]:
+    """No run of the test outlives it, nor the connection of the thread in which its ORM calls ran."""
+    run.accept_turns_again()
+    yield
+    await run.drain()
+    run.accept_turns_again()
+    await sync_to_async(connections.close_all)()
+
+
+@pytest.fixture
+def client(user: AbstractUser) -> Client:
+    """The ASGI application, asked by ``user`` with a bearer token."""
+    return Client({"authorization": f"Bearer {create_token(user.get_username())}"})
+
+
+@pytest.fixture
+def other_client(other_user: AbstractUser) -> Client:
+    return Client({"authorization": f"Bearer {create_token(other_user.get_username())}"})
+
+
+def needed(program: str, what: str) -> str:
+    """The path of a program that tests need: without it they are skipped, and an error under CI."""
+    path = shutil.which(program)
+    if path is None:
+        if os.environ.get("CI"):
+            raise RuntimeError(f"{program} is missing: {what}")
+        pytest.skip(f"{program} is missing: {what}")
+    return path

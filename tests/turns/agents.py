@@ -1,0 +1,52 @@
+"""Agents for tests: each behaves in one way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from chat.agents.base import TurnContext
+
+SECRET = "-".join(("sk", "secret"))
+
+
+class Raises:
+    async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
+        yield {"type": "text-delta", "id": "1", "delta": "Well, "}
+        raise ValueError(f"the key {SECRET} was refused")
+
+
+class Silent:
+    async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
+        for chunk in ():
+            yield chunk
+
+
+class Mute:
+    async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
+        yield {"type": "text-delta", "id": "1", "delta": "I count nothing."}
+
+
+class Complains:
+    async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
+        yield {"type": "text-delta", "id": "1", "delta": "Well, "}
+        yield {"type": "error", "errorText": "out of luck"}
+
+
+class Recalls:
+    async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
+        said = [
+            f"{message['role']}:" + "".join(part.get("text", "") for part in message["parts"])
+            for message in turn.history
+        ]
+        yield {"type": "text-delta", "id": "1", "delta": "|".join(said)}
+
+
+class Says:
+    """Yields what a test puts into ``chunks``, whatever that is."""
+
+    chunks: list[Any] = []
+
+    async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
+        for chunk in self.chunks:
+            yield chunk
