@@ -50,7 +50,7 @@ class BoundedPaginator(AnyPaginator):
     @cached_property
     def _counted(self) -> int:
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
-        return rows.order_by()[: self.MOST + 1].count()
+        return rows.order_by().values("pk")[: self.MOST + 1].count()
 
 
 class ReadOnlyAdmin(ModelAdmin[M]):

@@ -28,7 +28,6 @@ class TokenUsageAdmin(ReadOnlyAdmin[TokenUsage]):
         "models",
         "tokens_in",
         "tokens_out",
-        "tokens",
         "marked_cost",
         "conversation",
         "created",

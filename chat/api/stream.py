@@ -63,10 +63,10 @@ class Asked:
     query: dict[str, list[str]]
     headers: dict[bytes, bytes]
 
-    def cursor(self) -> Cursor | None:
+    def after(self) -> Cursor | None:
         """Where the reader was: ``?after=``, or what an EventSource sends by itself. Raises InvalidInput."""
-        if after := self.query.get("after"):
-            return parse_cursor(after[-1])
+        if given := self.query.get("after"):
+            return parse_cursor(given[-1])
         if (last := self.headers.get(b"last-event-id")) is not None:
             return parse_cursor(last.decode("latin-1"), "Last-Event-ID")
         return None
@@ -115,7 +115,7 @@ async def send_message(asked: Asked) -> AsyncIterator[bytes]:
 @asgi("GET")
 async def resume(asked: Asked, thread_id: str) -> Answer | AsyncIterator[bytes]:
     """``GET /api/chat/{id}/stream``: the live turn from its start, or what follows a cursor; 204 when none is live."""
-    cursor = asked.cursor()
+    cursor = asked.after()
     try:
         thread = await in_thread(find_thread, asked.asker, checked_name(thread_id, "thread_id"))
     except ThreadNotFound:
@@ -134,7 +134,7 @@ async def resume(asked: Asked, thread_id: str) -> Answer | AsyncIterator[bytes]:
 @asgi("GET")
 async def turn_stream(asked: Asked, pk: int) -> AsyncIterator[bytes]:
     """``GET /api/turns/{pk}/stream``: the stream of a turn, during or after."""
-    cursor = asked.cursor()
+    cursor = asked.after()
     if cursor is not None and cursor.turn != pk:
         raise TurnNotFound
     turn: StoredTurn = await in_thread(read_turn, asked.asker, pk)

@@ -103,9 +103,11 @@ class Blocks:
 
     def close(self) -> list[Chunk]:
         """End every block. What had no content leaves nothing."""
-        blocks = list(self._open.values())
-        self._open.clear()
-        return [chunk for block in blocks for chunk in self._close(block)]
+        result: list[Chunk] = []
+        while self._open:
+            # One by one: empty reasoning that starts only now closes the texts that are still open.
+            result += self._close(self._open.pop(next(iter(self._open))))
+        return result
 
     def assume_started(self, chunk: Chunk, kind: str) -> None:
         """The start that was just taken stands in the log already (``Canonical.resume``)."""

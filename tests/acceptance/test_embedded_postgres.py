@@ -300,19 +300,17 @@ def test_root_whose_folders_are_closed_to_others(folder, own) -> None:
     root = closed / "checkout" / "data" / "postgres"
     root.parent.mkdir(parents=True)
     copies = set(embedded_postgres.ELSEWHERE.glob("binaries-*"))
-    parents = {*root.parents, *binaries.parents}
-    modes = {parent: (parent.stat().st_mode, parent.stat().st_uid) for parent in parents}
+    modes = {parent: parent.stat().st_mode for parent in (*root.parents, *binaries.parents)}
 
     dsn = embedded_postgres.dsn(root)
     owner, started = own(root, CHAT_POSTGRES_BIN=str(binaries))
     assert started == dsn == embedded_postgres.dsn(root)
-    assert root.is_symlink()
     query(dsn, "create table kept as select 1 as one")
     owner.leave()
     until_gone(root.resolve())
     assert query(own(root, CHAT_POSTGRES_BIN=str(binaries))[1], "select one from kept") == 1
 
-    assert modes == {parent: (parent.stat().st_mode, parent.stat().st_uid) for parent in parents}
+    assert modes == {parent: parent.stat().st_mode for parent in modes}
     (copy,) = set(embedded_postgres.ELSEWHERE.glob("binaries-*")) - copies
     shutil.rmtree(copy)  # the running server has read what it needs
 

@@ -25,7 +25,12 @@ class Server:
 
     def start(self) -> None:
         environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-        environment |= {"DEBUG": "1", "DATA_DIR": str(self.folder / "data"), "HOST": "127.0.0.1"}
+        environment |= {
+            "DJANGO_SETTINGS_MODULE": "chatproject.settings",  # not the tests'
+            "DEBUG": "1",
+            "DATA_DIR": str(self.folder / "data"),
+            "HOST": "127.0.0.1",
+        }
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "manage.py", "serve", "--migrate", "--demo", "--port", str(self.port), "-v", "0"],

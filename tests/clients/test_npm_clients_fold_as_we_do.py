@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any
 
 import pytest
@@ -114,8 +115,9 @@ def test_an_input_that_is_being_written_looks_as_in_the_newest_client(
 ) -> None:
     text = json.dumps(clean(value), ensure_ascii=ascii_only)
     text = text[: round(len(text) * share)]
-    # The client closes a text between the escapes of a surrogate pair, and takes "1e+1" for 1: not of interest.
-    assume("\\ud" not in text and "e+" not in text)
+    # Quirks of the client while an input is written, not copied: it cuts a surrogate pair between its escapes,
+    # takes "1e+1" for 1, and shows nothing after an escape in a key.
+    assume("\\ud" not in text and "e+" not in text and not re.search(r'[{,] ?"[^"]*\\', text))
     canonical = Canonical()
     log = canonical.feed(made.tool_input_start("c", "t")) + canonical.feed(made.tool_input_delta("c", text))
     stream = b"".join(frame(encode(chunk)) for chunk in log)

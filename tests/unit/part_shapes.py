@@ -47,7 +47,8 @@ def assert_valid_parts(parts: list[Part], *, ended: bool = False, cut_off: bool 
     assert not parts or parts[0]["type"] == "step-start", "every part lies in a step"
     for number, part in enumerate(parts):
         assert_valid_part(part, ended=ended)
-        check(part, f"parts.{number}", limit=1 << 26)
+        for key, value in part.items():
+            check(value, f"parts.{number}.{key}", limit=1 << 26)
         if ended and not cut_off:
             follower = parts[number + 1]["type"] if number + 1 < len(parts) else "step-start"
             assert part["type"] != "step-start" or follower != "step-start", "a step has parts"

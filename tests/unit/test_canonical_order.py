@@ -52,6 +52,13 @@ def test_reasoning_without_text_is_kept_for_what_its_provider_hid_in_it() -> Non
     assert make_canonical(agent) == in_step(*agent)
 
 
+def test_hidden_reasoning_that_starts_at_the_end_closes_the_text_before_it() -> None:
+    hidden = {"providerMetadata": {"openai": {"itemId": "i"}}}
+    agent = [{**reasoning_delta("r", ""), **hidden}, text_delta("a", "x")]
+    text = [text_start("a"), text_delta("a", "x"), text_end("a")]
+    assert make_canonical(agent) == in_step(*text, {**reasoning_start("r"), **hidden}, reasoning_end("r"))
+
+
 def test_a_signature_on_an_empty_delta_goes_with_the_end() -> None:
     signed = {"providerMetadata": {"anthropic": {"signature": "s"}}}
     agent = [reasoning_delta("r", "hm"), {**reasoning_delta("r", ""), **signed}, reasoning_end("r")]

@@ -18,7 +18,7 @@ from tests.unit.part_shapes import assert_valid_parts
 from tests.unit.strategies import ANY_TEXT, ENDINGS, agent_output, canonical_logs, make_canonical
 
 often = settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 DELTA_KEYS = {"text-delta": "delta", "reasoning-delta": "delta", "tool-input-delta": "inputTextDelta"}
 

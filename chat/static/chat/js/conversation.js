@@ -211,7 +211,7 @@ export class Conversation {
   #tell(error, action) {
     if (error.status !== 401) return this.#composer.tell(error.message, action);
     const login = `${document.body.dataset.login}?next=${encodeURIComponent(location.pathname)}`;
-    return this.#composer.tell("Your session has ended.", { label: "Log in", run: () => location.assign(login) });
+    return this.#composer.tell(error.message, { label: "Log in", run: () => location.assign(login) });
   }
 
   #announce(text) {

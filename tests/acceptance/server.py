@@ -1,0 +1,129 @@
+"""The product as a person gets it: ``make run`` or ``manage.py serve``, in processes and on a database of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[2]
+READY_WITHIN = 90.0
+
+
+class Server:
+    """One server process on a free port of loopback, with its data in ``folder``; start, stop, kill and start again."""
+
+    def __init__(self, folder: Path, *, kind: str = "uvicorn") -> None:
+        self.folder = folder
+        self.kind = kind
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / "server.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "GENERIC_PLAN")}
+        return kept | {
+            "DJANGO_SETTINGS_MODULE": "chatproject.settings",  # not the tests'
+            "DEBUG": "1",
+            "DATA_DIR": str(self.folder / "data"),
+            "HOST": "127.0.0.1",
+            "PORT": str(self.port),
+            "SERVER": self.kind,
+        }
+
+    def start(self, *command: str) -> float:
+        """Start it in a process group of its own; returns the seconds until it answered."""
+        begun = time.monotonic()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command or (sys.executable, "manage.py", "serve", "--migrate", "--demo", "-v", "0"),
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() - begun > READY_WITHIN:
+                raise RuntimeError(f"The server did not start:\n{self.log.read_text()}")
+            time.sleep(0.05)
+        return time.monotonic() - begun
+
+    def answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """What a terminal does: the signal goes to every process of the group."""
+        assert self.process
+        os.killpg(self.process.pid, number)
+
+    def wait(self, seconds: float = 20) -> int:
+        assert self.process
+        return self.process.wait(seconds)
+
+    def stop(self) -> None:
+        """End it whatever state it is in, for the end of a test."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.signal_group(signal.SIGKILL)
+            self.process.wait()
+
+    def token(self) -> str:
+        """A bearer token of the demo account."""
+        made = subprocess.run(
+            [sys.executable, "manage.py", "create_token", "demo"],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+        return made.stdout.strip()
+
+    def client(self, token: str) -> httpx.Client:
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+
+    def processes(self) -> list[int]:
+        """Every process of the machine that names this server's folder: its own, and its database's."""
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit() and int(folder.name) != os.getpid():
+                try:
+                    words = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
+                except OSError:
+                    continue
+                if str(self.folder).encode() in words:
+                    found.append(int(folder.name))
+        return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def eventually(condition: object, seconds: float = 15) -> bool:
+    """Whether ``condition()`` becomes true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():  # type: ignore[operator]
+            return True
+        time.sleep(0.05)
+    return False
