@@ -5,6 +5,7 @@ import uuid
 from django.contrib.auth.models import User
 from django.test import RequestFactory
 from playwright.async_api import Page, expect
+from pytest_django import Settings
 
 from chat.pages.views import conversation
 from tests.browser.conftest import Complaints

@@ -39,6 +39,7 @@ function reasoningView() {
     element,
     update(part) {
       grow(part.text);
+      element.hidden = part.state !== "streaming" && !says(part); // some providers only sign, and say nothing
       setText(label, part.state === "streaming" ? "Thinking…" : "Thought");
     },
   };
