@@ -40,12 +40,16 @@ export class Conversation {
     if (threadId === null) return this.#follower.rest();
     this.#log.setAttribute("aria-busy", "true");
     try {
-      await this.#showLast(signal);
+      const page = await api.messages(threadId, null, signal);
+      this.#show(page);
       this.#log.removeAttribute("aria-busy");
-      if ((await this.#goOn(signal)) || !this.#endsWithQuestion()) return;
-      // The answer ended between the two requests: by now it is a stored message.
+      const last = page.results.at(-1);
+      if ((await this.#goOn(signal)) || last?.role !== "user") return;
+      // Perhaps the answer ended between the two requests: then it is a stored message by now.
+      const again = await api.messages(threadId, null, signal);
+      if (again.results.at(-1)?.id === last.id) return;
       this.#log.replaceChildren(...unsent);
-      await this.#showLast(signal);
+      this.#show(again);
     } catch (error) {
       this.#log.removeAttribute("aria-busy");
       if (signal.aborted) return;
@@ -166,8 +170,7 @@ export class Conversation {
     answer.rename(id);
   }
 
-  async #showLast(signal) {
-    const page = await api.messages(this.#thread, null, signal);
+  #show(page) {
     this.#log.prepend(...page.results.map(stored));
     this.#setEarlier(page.next);
     this.#follower.follow();
@@ -190,11 +193,6 @@ export class Conversation {
 
   #reopen() {
     return this.open(this.#thread);
-  }
-
-  #endsWithQuestion() {
-    const sent = this.#log.querySelectorAll(".message:not([data-unsent])");
-    return sent.length > 0 && sent[sent.length - 1].matches(".message-user");
   }
 
   #setEarlier(next) {
