@@ -19,6 +19,7 @@ from chat.models import TurnStatus
 # Embeddings, overrides and isolates: they could turn round the text that follows.
 BIDI_CONTROLS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 NOTHING = "—"
+JSON_CHARS = 500_000
 
 
 def one_line(text: str) -> str:
@@ -81,7 +82,7 @@ def times(row: Model, *names: str) -> SafeString:
 
 
 def span(length: timedelta | None) -> str:
-    """A length of time: 0.42 s, 12.3 s, 3 min 4 s, 2 h 5 min."""
+    """A length of time: 0.42 s, 12.3 s, 3 min 4 s, 25 min, 2 h 5 min."""
     if length is None:
         return NOTHING
     seconds = max(0.0, length.total_seconds())
@@ -89,7 +90,7 @@ def span(length: timedelta | None) -> str:
         return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
     minutes, rest = divmod(int(seconds), 60)
     if minutes < 60:
-        return f"{minutes} min {rest} s"
+        return f"{minutes} min {rest} s" if minutes < 10 else f"{minutes} min"
     return f"{minutes // 60:,} h {minutes % 60} min"
 
 
@@ -106,7 +107,9 @@ def pretty(value: Any) -> str:
 
 
 def json_block(value: Any) -> SafeString | str:
-    """A JSON value on a page, in a box that scrolls."""
+    """A JSON value on a page, in a box that scrolls; the beginning of one that no browser would like to lay out."""
     if value in ({}, [], None, ""):
         return NOTHING
-    return format_html('<pre class="chat-json" tabindex="0">{}</pre>', pretty(value))
+    text = pretty(value)
+    behind = f"\n… and {len(text) - JSON_CHARS:,} more characters" if len(text) > JSON_CHARS else ""
+    return format_html('<pre class="chat-json" tabindex="0">{}{}</pre>', text[:JSON_CHARS], behind)

@@ -113,7 +113,7 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
 
     @admin.display(description="content")
     def content(self, message: Message) -> str:
-        parts = part_views(message.parts, cut=None)
+        parts = part_views(message.parts)
         return render_to_string("admin/chat/_parts.html", {"parts": parts}) if parts else NOTHING
 
     @admin.display(description="transcript")

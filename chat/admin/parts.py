@@ -10,8 +10,8 @@ from typing import Any
 
 from chat.admin.cells import pretty, sentence
 
-# Characters of one text or value that a transcript shows; the message's own page shows all.
-CUT = 20_000
+# Characters of a name: of a file, a tool, an address that stands for one.
+NAME_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,8 @@ TOOL_STATES = {
 }
 
 
-def part_views(parts: Any, *, cut: int | None = CUT) -> list[PartView]:
-    """The views of a message's parts, in order. ``cut`` None shows every text whole."""
+def part_views(parts: Any, *, cut: int | None = None) -> list[PartView]:
+    """The views of a message's parts, in order. ``cut`` is the most characters of one text or value."""
     if not isinstance(parts, list):
         return [_value("Not a list of parts", parts, cut)]
     views = [_view(part, cut) for part in parts]
@@ -85,7 +85,7 @@ def _field(name: str, value: Any, cut: int | None) -> Field:
 
 
 def _value(name: str, value: Any, cut: int | None) -> PartView:
-    return PartView("value", name, (_field("", value, cut),))
+    return PartView("value", name[:NAME_CHARS], (_field("", value, cut),))
 
 
 def _tool(part: dict[str, Any], kind: str, cut: int | None) -> PartView:
@@ -100,26 +100,26 @@ def _tool(part: dict[str, Any], kind: str, cut: int | None) -> PartView:
     given = {title: value for title, value in fields.items() if value is not None}
     return PartView(
         "tool",
-        str(name),
+        str(name)[:NAME_CHARS],
         tuple(_field(title, value, cut) for title, value in given.items()),
         state=text,
         look=look,
-        note=str(part.get("toolCallId", "")),
+        note=str(part.get("toolCallId", ""))[:NAME_CHARS],
     )
 
 
 def _link(part: dict[str, Any], kind: str) -> PartView:
     url = str(part.get("url", ""))
-    name = next((part[key] for key in ("filename", "title") if isinstance(part.get(key), str) and part[key]), "")
-    media_type = str(part.get("mediaType", ""))
-    if url.startswith("data:"):
+    names = (part.get(key) for key in ("filename", "title"))
+    name = next((given[:NAME_CHARS] for given in names if isinstance(given, str) and given), "")
+    media_type = str(part.get("mediaType", ""))[:NAME_CHARS]
+    if url[:5].lower() == "data:":
         # Never a link: a document inside an address would run as this site's own.
         return PartView("link", name or "File", note=f"{media_type}, inline, {_size(url)}")
     # No scheme but these two is opened: `javascript:` is one.
     opens = url.lower().startswith(("http://", "https://"))
-    return PartView(
-        "link", name or url or "File", note=media_type or sentence(kind.replace("-", " ")), url=url if opens else ""
-    )
+    note = media_type or sentence(kind.replace("-", " "))[:NAME_CHARS]
+    return PartView("link", name or url[:NAME_CHARS] or "File", note=note, url=url if opens else "")
 
 
 def _size(url: str) -> str:

@@ -16,6 +16,8 @@ from chat.models import ENDED, Message, Role, Thread, TokenUsage, Turn, TurnStat
 # few pictures sent as parts would be as much to load as a thousand messages.
 PAGE_MESSAGES = 200
 PAGE_BYTES = 8_000_000
+# Characters of one text or value; the message's own page shows all.
+CUT = 20_000
 
 ENDINGS: dict[str, str] = {
     TurnStatus.STOPPED: "was stopped",
@@ -96,7 +98,7 @@ def read_transcript(thread: Thread, *, before: int | None = None, with_turns: bo
     messages = list(Message.objects.filter(pk__in=ids).select_related("author").order_by("pk"))
     turns = _turns(thread, messages) if with_turns else {}
     usages = _usages(messages, turns.values()) if with_usage else {}
-    entries = [Entry(message, part_views(message.parts), badges=badges(message)) for message in messages]
+    entries = [Entry(message, part_views(message.parts, cut=CUT), badges=badges(message)) for message in messages]
     for entry in _told_by(entries, turns):
         entry.turn = turns[entry.message.turn_id or ""]
     for entry in entries:

@@ -8,7 +8,6 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from chat.admin import parts as parts_of_admin
 from chat.admin import transcript as transcript_of_admin
 from chat.models import Message, Thread, TokenUsage
 from tests.admin.pages import answered, html, page_url, said, words
@@ -203,7 +202,7 @@ def test_a_file_is_told_by_name_and_type_and_only_a_web_address_is_a_link(operat
     )
     told = words(page)
     assert "chart.png image/png, inline, 9,000 bytes" in told
-    assert "page.html text/html" in told
+    assert "page.html text/html, inline, 25 bytes" in told
     assert 'href="https://example.org/a.pdf?x=1&amp;y=2" rel="noopener noreferrer"' in page
     assert 'href="http://example.org/"' in page
     hrefs = re.findall(r'(?:href|src)="([^"]*)"', page)
@@ -276,8 +275,7 @@ def test_a_page_is_bounded_by_what_it_would_load(operator: Client, monkeypatch: 
 def test_a_long_text_is_cut_in_the_transcript_and_whole_on_the_message_page(
     operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts_of_admin, "CUT", 50)
-    monkeypatch.setattr(parts_of_admin.part_views, "__kwdefaults__", {"cut": 50})
+    monkeypatch.setattr(transcript_of_admin, "CUT", 50)
     message = MessageFactory.create(parts=said("x" * 80 + "the end"))
     page = html(operator, page_url(message.thread))
     assert "and 37 more characters" in page

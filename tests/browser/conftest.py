@@ -9,9 +9,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
+from tests.acceptance.postgres_owners import shared_folder
+from tests.acceptance.server import Server
 from tests.browser.cable import Cable
 from tests.browser.screen import Screen
-from tests.browser.server import Server
 from tests.conftest import needed
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -29,9 +30,12 @@ def chromium() -> str:
     return needed("chromium", "the browser tests drive the page in it")
 
 
+reachable = pytest.fixture(scope="session")(shared_folder)
+
+
 @pytest.fixture(scope="session")
-def server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"))
+def server(chromium: str, reachable: Path) -> Iterator[Server]:
+    server = Server(reachable)
     try:
         server.start()
         yield server

@@ -8,8 +8,8 @@ from typing import Literal
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.acceptance.server import ROOT, Server
 from tests.browser.screen import Screen
-from tests.browser.server import ROOT, Server
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -8,9 +8,9 @@ from playwright.async_api import Page, expect
 from pytest_django import Settings
 
 from chat.pages.views import conversation
+from tests.acceptance.server import Server
 from tests.browser.conftest import Complaints
 from tests.browser.screen import Screen
-from tests.browser.server import Server
 
 
 async def test_the_page_wants_a_login_and_a_wrong_password_is_told(server: Server, page: Page) -> None:

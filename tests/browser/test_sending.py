@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from playwright.async_api import Page, expect
 
+from tests.acceptance.server import Server
 from tests.browser.screen import NUMBER, Screen
-from tests.browser.server import Server
 
 
 async def test_a_person_logs_in_sends_watches_the_answer_grow_and_finds_both_messages_after_a_reload(
