@@ -17,7 +17,8 @@ from typing import Any
 from channels.routing import ProtocolTypeRouter
 from django.urls import Resolver404, resolve
 
-from chat.turns.run import accept_turns_again, drain
+from chat.turns.process import end_process, start_process
+from chat.turns.run import accept_turns_again
 
 Application = Callable[..., Awaitable[None]]
 
@@ -43,6 +44,7 @@ class _Streams:
         if match is None or endpoint is None:
             await self.application(scope, receive, send)
         else:
+            start_process()
             await endpoint(scope, receive, send, **match.kwargs)
 
 
@@ -54,7 +56,7 @@ async def _lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
             _drain_on_signal()
             await send({"type": "lifespan.startup.complete"})
         else:
-            await drain()
+            await end_process()
             await send({"type": "lifespan.shutdown.complete"})
             return
 
@@ -87,7 +89,7 @@ def _chain(number: signal.Signals, loop: asyncio.AbstractEventLoop) -> None:
     tasks: set[asyncio.Task[None]] = set()
 
     async def drain_first() -> None:
-        await drain()
+        await end_process()
         earlier(number, None)
 
     def handle(signum: int, frame: Any) -> None:

@@ -19,6 +19,23 @@ DEFAULTS: dict[str, Any] = {
     "MAX_MESSAGE_CHARS": 200_000,
     # Most messages handed to the model as history, newest kept.
     "HISTORY_MESSAGES": 200,
+    # When a reader sees a chunk. "sync": when it is committed, nothing shown is ever lost. "async": at once, it is
+    # committed within the gap; a crash loses what was shown in that time. "exit": at once, and only the end of the
+    # turn is stored; a crash loses the turn's answer.
+    "DURABILITY": "sync",
+    # Seconds between two commits of the log: with few turns the shortest, with many up to the longest.
+    "SHORTEST_COMMIT_GAP": 0.005,
+    "COMMIT_GAP": 0.02,
+    # Seconds without a heartbeat after which a turn's process is taken for gone; renewed three times in it.
+    "LEASE_SECONDS": 30.0,
+    # Seconds for which the log of an ended turn is kept; a replay is made from its parts then.
+    "LOG_RETENTION_SECONDS": 24 * 3600.0,
+    # libpq URL for LISTEN, where the usual connections go through a pooler that cannot; empty: like all others.
+    "LISTEN_URL": "",
+    # Seconds after which streams that run elsewhere are read without having been told.
+    "LISTEN_CHECK_SECONDS": 5.0,
+    # Bytes of chunks that wait for a commit before the agents have to wait, too.
+    "PENDING_BYTES": 16 * 1024 * 1024,
     # Turns that one process runs at once; beyond it a send is refused with 503.
     "MAX_LIVE_TURNS": 500,
     # Seconds between comment lines on an idle stream, so that proxies keep it open.

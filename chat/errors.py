@@ -125,3 +125,10 @@ class InternalError(ChatError):
 
     code = "internal"
     message = "Something went wrong on the server."
+
+
+class CursorGone(ChatError):
+    """The chunks behind this cursor were pruned, or never were: the turn ended before."""
+
+    code = "cursor_gone"
+    message = "This cursor is no longer in the turn's log. Read the stream from its start."

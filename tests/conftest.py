@@ -16,6 +16,7 @@ from chat.access.scopes import scope_of
 from chat.store.scope import Scope
 from chat.store.tokens import create_token
 from chat.turns import run
+from chat.turns.process import end_process
 from chatproject import embedded_postgres
 from tests.asgi_client import Client
 from tests.factories import UserFactory
@@ -66,7 +67,7 @@ async def drained() -> AsyncIterator[None]:
     """No run of the test outlives it, nor the connection of the thread in which its ORM calls ran."""
     run.accept_turns_again()
     yield
-    await run.drain()
+    await end_process()
     run.accept_turns_again()
     await sync_to_async(connections.close_all)()
 

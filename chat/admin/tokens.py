@@ -5,13 +5,13 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from chat.admin.cells import label, times, when
 from chat.admin.read_only import ReadOnlyAdmin, as_number
 from chat.models import ApiToken
+from chat.store.tokens import revoke_tokens
 
 
 @admin.register(ApiToken)
@@ -50,7 +50,7 @@ class ApiTokenAdmin(ReadOnlyAdmin[ApiToken]):
     @admin.action(permissions=["revoke"], description="Revoke the chosen tokens")
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
         revoked = list(queryset.filter(revoked_at__isnull=True))
-        ApiToken.objects.filter(pk__in=[token.pk for token in revoked]).update(revoked_at=Now())
+        revoke_tokens(token.pk for token in revoked)
         for token in revoked:
             self.log_change(request, token, "Revoked.")
         text = "1 token is revoked" if len(revoked) == 1 else f"{len(revoked)} tokens are revoked"

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from chat import conf
 from chat.admin.cells import NOTHING, json_block, label, span, status_label, times, when
 from chat.admin.read_only import ReadOnlyAdmin, as_number, as_uuid
 from chat.admin.transcript import told_usage
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
     TimedTurn = WithAnnotations[Turn, Times]
 
-# A streaming turn without a heartbeat for so long has lost its process (promise P6).
-LEASE = timedelta(seconds=45)
+
+def lease() -> timedelta:
+    """How long a streaming turn without a heartbeat is believed to have a process (promise P6)."""
+    return timedelta(seconds=conf.get("LEASE_SECONDS"))
 
 
 class LeaseFilter(admin.SimpleListFilter):
@@ -41,7 +44,7 @@ class LeaseFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Turn]) -> QuerySet[Turn]:
         if self.value() != "expired":
             return queryset
-        return queryset.filter(status=TurnStatus.STREAMING, heartbeat_at__lt=Now() - LEASE)
+        return queryset.filter(status=TurnStatus.STREAMING, heartbeat_at__lt=Now() - lease())
 
 
 @admin.register(Turn)
@@ -145,7 +148,7 @@ class TurnAdmin(ReadOnlyAdmin[Turn]):
         if turn.heartbeat_age is None:
             return label("bad", "Never")
         age = f"{span(turn.heartbeat_age)} ago"
-        return label("bad", age) if turn.heartbeat_age > LEASE else age
+        return label("bad", age) if turn.heartbeat_age > lease() else age
 
     @admin.display(description="begun")
     def begun(self, turn: Turn) -> SafeString | str:

@@ -17,6 +17,7 @@ STATUS: dict[type[errors.ChatError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.MethodNotAllowed: 405,
+    errors.CursorGone: 410,
     errors.BodyTooLarge: 413,
     errors.Contention: 503,
     errors.ServerFull: 503,

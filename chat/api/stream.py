@@ -109,7 +109,7 @@ def asgi(method: str) -> Callable[[Endpoint], Callable[..., HttpResponse]]:
 async def send_message(asked: Asked) -> AsyncIterator[bytes]:
     """``POST /api/chat``: begin a turn, or join the one that this retry means, and stream it."""
     turn = await start_turn(asked.asker, parse(asked.body, ChatBody))
-    return read_stream(asked.asker, turn)
+    return await read_stream(asked.asker, turn)
 
 
 @asgi("GET")
@@ -126,9 +126,9 @@ async def resume(asked: Asked, thread_id: str) -> Answer | AsyncIterator[bytes]:
         turn = await in_thread(read_turn, asked.asker, cursor.turn)
         if turn.thread_id != thread:
             raise TurnNotFound
-        return read_stream(asked.asker, turn, cursor.seq)
+        return await read_stream(asked.asker, turn, cursor.seq)
     live = await in_thread(live_turn, asked.asker, thread)
-    return Answer(204) if live is None else read_stream(asked.asker, live)
+    return Answer(204) if live is None else await read_stream(asked.asker, live)
 
 
 @asgi("GET")
@@ -138,7 +138,7 @@ async def turn_stream(asked: Asked, pk: int) -> AsyncIterator[bytes]:
     if cursor is not None and cursor.turn != pk:
         raise TurnNotFound
     turn: StoredTurn = await in_thread(read_turn, asked.asker, pk)
-    return read_stream(asked.asker, turn, cursor.seq if cursor else 0)
+    return await read_stream(asked.asker, turn, cursor.seq if cursor else 0)
 
 
 @asgi("POST")

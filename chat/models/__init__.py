@@ -1,5 +1,6 @@
 from chat.models.copilot import CopilotChat
 from chat.models.message import Message, Role
+from chat.models.stream import StreamEvents
 from chat.models.thread import Thread
 from chat.models.token import ApiToken
 from chat.models.turn import BUSY, ENDED, Trigger, Turn, TurnStatus
@@ -12,6 +13,7 @@ __all__ = [
     "CopilotChat",
     "Message",
     "Role",
+    "StreamEvents",
     "Thread",
     "TokenUsage",
     "Trigger",

@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 from django.db import close_old_connections
 
 from chat import conf
+from chat.store.sql import UNAVAILABLE, connection
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,3 +39,26 @@ async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
             close_old_connections()
 
     return await asyncio.get_running_loop().run_in_executor(executor(), call)
+
+
+class DedicatedThread:
+    """One thread that keeps its connection open, for work that comes many times a second."""
+
+    def __init__(self, name: str) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    async def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a store function there. After an error of the connection the next call gets a new one."""
+
+        def call() -> T:
+            try:
+                return function(*args, **kwargs)
+            except UNAVAILABLE:
+                connection().close()
+                raise
+
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+    async def close(self) -> None:
+        """Give the connection back; the next call opens one again."""
+        await self.call(lambda: connection().close())

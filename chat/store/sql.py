@@ -7,10 +7,25 @@ from contextlib import contextmanager
 from typing import Any
 
 import orjson
+from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.conninfo import conninfo_to_dict
 
+from chat import conf
 from chat.models import Turn
+
+__all__ = [
+    "UNAVAILABLE",
+    "DatabaseError",
+    "connection",
+    "decoded",
+    "encoded",
+    "listen_parameters",
+    "row",
+    "rows",
+    "undone_on_error",
+]
 
 Row = dict[str, Any]
 
@@ -21,6 +36,16 @@ UNAVAILABLE = (OperationalError, InterfaceError)
 def connection() -> BaseDatabaseWrapper:
     """The connection that chat tables are written through; reads that decide a write use it too, never a replica."""
     return connections[router.db_for_write(Turn)]
+
+
+def listen_parameters() -> dict[str, Any]:
+    """How to connect for LISTEN: to CHAT_LISTEN_URL where there is one (a session of its own, past a PgBouncer),
+    else like everybody.
+    """
+    if url := conf.get("LISTEN_URL"):
+        return dict(conninfo_to_dict(url))
+    parameters = connection().get_connection_params()
+    return {name: value for name, value in parameters.items() if name not in ("context", "cursor_factory")}
 
 
 def rows(statement: str, **params: Any) -> list[Row]:

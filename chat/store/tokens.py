@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterable
 from datetime import timedelta
 
 from django.contrib.auth import get_user_model
@@ -34,6 +35,11 @@ def user_of_token(token: str) -> AbstractBaseUser | None:
     stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=Now() - USED_EVERY)
     ApiToken.objects.filter(stale, pk=found.pk).update(last_used_at=Now())
     return found.user
+
+
+def revoke_tokens(pks: Iterable[int]) -> None:
+    """From now on, requests with these tokens are nobody's."""
+    ApiToken.objects.filter(pk__in=list(pks), revoked_at__isnull=True).update(revoked_at=Now())
 
 
 def digest(token: str) -> str:

@@ -1,38 +1,50 @@
-"""The chunks of this process's turns, in memory, and the readers that wait on them.
+"""The chunks of turns, in this process's memory, and the readers that wait on them.
 
-A reader holds no thread and no database connection. It reads from a list by its own position, so that any
-number of readers start anywhere and none can be too slow for the others.
+A reader holds no thread and no database connection. It reads from a list by its own position, so any number of
+readers start anywhere, and none is too slow for the others. The chunks of a turn that runs here come straight from
+the writer; those of a turn that runs elsewhere are read from the log, once for all its readers (``refresh``).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from chat import conf
+from chat.models import ENDED, TurnStatus
 from chat.protocol import sse
-from chat.protocol.chunks import Chunk
+from chat.store import stream_log
+from chat.store.crossing import in_thread
 from chat.streams.cursors import Cursor
+
+# The most that one reader is sent at once: what a server may have to buffer for a client that does not read.
+PIECE_BYTES = 64 * 1024
+# Statuses in which nothing follows in the log for now.
+AT_REST = {*(status.value for status in ENDED), TurnStatus.AWAITING_APPROVAL.value}
 
 
 class TurnStream:
     """The frames of one turn, growing until it ends. Frame ``n`` of the list is chunk ``seq == n + 1``."""
 
-    def __init__(self, turn: int) -> None:
+    def __init__(self, turn: int, *, followed: bool = False) -> None:
         self.turn = turn
+        self.followed = followed  # read from the log; else a run of this process publishes it
         self.ended = False
+        self.readers = 0
         self._frames: list[bytes] = []
         self._grown = asyncio.Event()
 
     @property
     def last_seq(self) -> int:
+        """The number of the last chunk that readers may see."""
         return len(self._frames)
 
-    def publish(self, chunks: list[Chunk]) -> None:
-        """Show chunks to every reader."""
-        for chunk in chunks:
-            cursor = Cursor(self.turn, len(self._frames) + 1)
-            self._frames.append(sse.frame(sse.encode(chunk), str(cursor)))
+    def publish(self, first_seq: int, chunks: Sequence[bytes]) -> None:
+        """Show chunks, encoded and numbered from ``first_seq`` on; those that are shown already are skipped."""
+        for seq, chunk in enumerate(chunks, first_seq):
+            if seq == len(self._frames) + 1:
+                self._frames.append(sse.frame(chunk, str(Cursor(self.turn, seq))))
         self._wake()
 
     def end(self) -> None:
@@ -41,17 +53,32 @@ class TurnStream:
         self._wake()
 
     async def read(self, after: int = 0) -> AsyncIterator[bytes]:
-        """The frames behind chunk ``after``, those that are there already joined into one piece, until the end."""
-        while True:
-            grown = self._grown
-            if after < len(self._frames):
-                frames = self._frames[after:]
-                after += len(frames)
-                yield b"".join(frames)
-            elif self.ended:
-                return
-            else:
-                await grown.wait()
+        """The frames behind chunk ``after``, several at a time where they are there, until the end."""
+        with self._reader():
+            while True:
+                grown = self._grown
+                if after < len(self._frames):
+                    taken, size = after, 0
+                    while taken < len(self._frames) and size < PIECE_BYTES:
+                        size += len(self._frames[taken])
+                        taken += 1
+                    piece = b"".join(self._frames[after:taken])
+                    after = taken
+                    yield piece
+                elif self.ended:
+                    return
+                else:
+                    await grown.wait()
+
+    @contextmanager
+    def _reader(self) -> Iterator[None]:
+        self.readers += 1
+        try:
+            yield
+        finally:
+            self.readers -= 1
+            if self.followed and not self.readers:
+                _streams.pop(self.turn, None)
 
     def _wake(self) -> None:
         self._grown.set()
@@ -68,11 +95,48 @@ def open_stream(turn: int) -> TurnStream:
 
 
 def find_stream(turn: int) -> TurnStream | None:
-    """The stream of a turn of this process that runs, or ended less than CHAT_STREAM_LINGER_SECONDS ago."""
+    """The stream of a turn that runs here, ended here a moment ago, or is followed here."""
     return _streams.get(turn)
+
+
+async def follow(turn: int) -> TurnStream:
+    """The stream of a turn that does not run here, with all that its log holds so far.
+
+    Registered before it is read, so that news that comes meanwhile is not missed.
+    """
+    stream = _streams.setdefault(turn, TurnStream(turn, followed=True))
+    await refresh([turn])
+    return stream
+
+
+async def refresh(turns: Iterable[int] | None = None) -> None:
+    """Read what is new in the log for followed streams (None: all of them), in one statement for all of them."""
+    wanted = _streams.keys() if turns is None else turns
+    streams = {turn: stream for turn in wanted if (stream := _streams.get(turn)) and stream.followed}
+    positions = {turn: stream.last_seq for turn, stream in streams.items() if not stream.ended}
+    if not positions:
+        return
+    found = await in_thread(stream_log.read_news, positions)
+    for position in found:
+        stream = streams[position.turn]
+        stream.publish(positions[position.turn] + 1, position.chunks)
+        if position.status in AT_REST and stream.last_seq >= position.last_seq:
+            stream.end()
+    for turn in positions.keys() - {position.turn for position in found}:
+        streams[turn].end()  # deleted
 
 
 def close_stream(stream: TurnStream) -> None:
     """End a stream; its frames stay for a while, for a reader that comes in the moment of the end."""
     stream.end()
-    asyncio.get_running_loop().call_later(conf.get("STREAM_LINGER_SECONDS"), lambda: _streams.pop(stream.turn, None))
+
+    def forget() -> None:
+        if _streams.get(stream.turn) is stream:
+            del _streams[stream.turn]
+
+    asyncio.get_running_loop().call_later(conf.get("STREAM_LINGER_SECONDS"), forget)
+
+
+def hand_over(stream: TurnStream) -> None:
+    """Another process has taken the turn: what follows comes from its log."""
+    stream.followed = True

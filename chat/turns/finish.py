@@ -15,14 +15,18 @@ from tenacity import (
 )
 
 from chat.models import TurnStatus
+from chat.protocol import sse
 from chat.protocol.canonical import Canonical
-from chat.protocol.chunks import Chunk
 from chat.protocol.fold import AssistantContentBuilder
 from chat.protocol.usage import UsageMeter
 from chat.store.crossing import in_thread
+from chat.store.finalize import finalize_assistant_turn
 from chat.store.sql import UNAVAILABLE
-from chat.store.turns import StoredTurn, finalize_assistant_turn
+from chat.store.stream_log import LogRow
+from chat.store.turns import StoredTurn
 from chat.store.usage import UsageFigures
+from chat.streams.hub import TurnStream
+from chat.streams.writer import PROCESS, writer
 from chat.turns import envelope
 
 logger = logging.getLogger(__name__)
@@ -44,12 +48,13 @@ class Outcome:
 async def finish(
     turn: StoredTurn,
     outcome: Outcome,
+    stream: TurnStream,
     canonical: Canonical,
     builder: AssistantContentBuilder,
     meter: UsageMeter,
-) -> list[Chunk]:
-    """Close what is open, store the end of the turn, and return the chunks that tell it: they may be shown only
-    now. Empty when somebody else ended the turn before; then nothing was written.
+) -> bool:
+    """Close what is open, store the end of the turn with the last of its log, and only then show it. False when
+    somebody else ended the turn before, or took it over; then nothing was written.
 
     Raises one of ``store.sql.UNAVAILABLE`` when the database stays away for ``PATIENCE`` seconds.
     """
@@ -68,25 +73,30 @@ async def finish(
     ending = envelope.ending(
         outcome.status,
         finish_reason=finish_reason,
-        usage=_shown(usage),
+        usage=shown(usage),
         error_code=outcome.error_code,
         error_text=outcome.error_text,
         extra=canonical.finish_metadata,
     )
     for chunk in ending:
         builder.apply(chunk)
-    chunks = [*closing, *ending]
+    first_seq, waiting = await writer().take(turn.pk)
+    log = LogRow(turn.pk, turn.epoch, first_seq, [*waiting, *map(sse.encode, (*closing, *ending))])
     ended = await _store(
         turn,
         status=outcome.status,
         parts=builder.snapshot(),
         metadata=builder.metadata,
         usage=usage,
+        log=log,
+        process=PROCESS,
         finish_reason=finish_reason,
         error_code=outcome.error_code,
         error_text=outcome.error_text,
     )
-    return chunks if ended else []
+    if ended:
+        stream.publish(log.first_seq, log.chunks)
+    return ended
 
 
 @retry(
@@ -115,7 +125,8 @@ def figures(meter: UsageMeter, builder: AssistantContentBuilder) -> UsageFigures
     return UsageFigures(source="estimated", completion_tokens=tokens, total_tokens=tokens)
 
 
-def _shown(usage: UsageFigures) -> dict[str, Any]:
+def shown(usage: UsageFigures) -> dict[str, Any]:
+    """What ``data-token-usage`` tells of a usage row."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,

@@ -1,39 +1,46 @@
-"""The stream of a turn: live from memory, or made anew from what was stored."""
+"""The stream of a turn: live from memory, from its log, or, where that was pruned, made anew from its parts."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import orjson
 
+from chat.errors import CursorGone
 from chat.models import TurnStatus
 from chat.protocol import sse
 from chat.protocol.replay import replay
 from chat.store.crossing import in_thread
 from chat.store.messages import StoredMessage, read_turn_message
 from chat.store.scope import Scope
-from chat.store.turns import StoredTurn, read_turn
-from chat.streams.hub import find_stream
+from chat.store.turns import StoredTurn
+from chat.streams.hub import find_stream, follow
 from chat.turns import envelope
-
-# Seconds between two looks at a turn that another process runs.
-POLL = 0.5
 
 
 async def read_stream(scope: Scope, turn: StoredTurn, after: int = 0) -> AsyncIterator[bytes]:
-    """The frames of a turn, from chunk ``after`` on, to its end, ``[DONE]`` included."""
-    stream = find_stream(turn.pk)
-    if stream is not None:
-        async for frames in stream.read(after):
-            yield frames
-    else:
-        while turn.streaming:
-            await asyncio.sleep(POLL)
-            turn = await in_thread(read_turn, scope, turn.pk)
-        message = await in_thread(read_turn_message, scope, turn.thread_id, turn.turn_id, "assistant")
-        yield b"".join(stored_frames(turn, message))
+    """The frames of a turn, from chunk ``after`` on, to its end, ``[DONE]`` included; for a turn of any process.
+
+    Raises CursorGone for a cursor that an ended turn's log does not hold (any more).
+    """
+    stream = find_stream(turn.pk) or await follow(turn.pk)
+    pruned = stream.ended and not stream.last_seq
+    if stream.ended and after > stream.last_seq:
+        raise CursorGone
+    if not pruned:
+        return _joined(stream.read(after))
+    message = await in_thread(read_turn_message, scope, turn.thread_id, turn.turn_id, "assistant")
+    return _joined(_once(b"".join(stored_frames(turn, message))))
+
+
+async def _joined(frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for piece in frames:
+        yield piece
     yield sse.DONE
+
+
+async def _once(piece: bytes) -> AsyncIterator[bytes]:
+    yield piece
 
 
 def stored_frames(turn: StoredTurn, message: StoredMessage) -> list[bytes]:

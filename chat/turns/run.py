@@ -14,6 +14,7 @@ from chat import conf
 from chat.agents.base import AgentError, TurnContext, load_agent
 from chat.errors import ServerFull
 from chat.models import TurnStatus
+from chat.protocol import sse
 from chat.protocol.canonical import Canonical
 from chat.protocol.chunks import Chunk
 from chat.protocol.fold import AssistantContentBuilder
@@ -23,7 +24,8 @@ from chat.protocol.usage import UsageMeter
 from chat.store.crossing import in_thread
 from chat.store.history import read_history
 from chat.store.turns import StoredTurn
-from chat.streams.hub import close_stream, open_stream
+from chat.streams.hub import close_stream, hand_over, open_stream
+from chat.streams.writer import writer
 from chat.turns import envelope
 from chat.turns.finish import Outcome, finish
 
@@ -39,6 +41,7 @@ class Run:
     def __init__(self, turn: StoredTurn) -> None:
         self.turn = turn
         self.stream = open_stream(turn.pk)
+        self._log = writer()
         self._canonical = Canonical()
         self._builder = AssistantContentBuilder()
         self._usage = UsageMeter()
@@ -69,10 +72,12 @@ class Run:
                 logger.error("turn %s failed: %s at\n%s", self.turn.pk, type(problem).__name__, where)
                 outcome = Outcome(TurnStatus.FAILED, AgentError.code, AgentError.message)
             self._finishing = True
-            self.stream.publish(await finish(self.turn, outcome, self._canonical, self._builder, self._usage))
+            if await finish(self.turn, outcome, self.stream, self._canonical, self._builder, self._usage):
+                close_stream(self.stream)
+            else:
+                hand_over(self.stream)
         finally:
             _runs.pop(self.turn.pk, None)
-            close_stream(self.stream)
 
     async def _answer(self) -> Outcome:
         self._show(envelope.opening(self.turn))
@@ -91,6 +96,8 @@ class Run:
         try:
             async for chunk in chunks:
                 self._show(self._canonical.feed(chunk))
+                if self._log.full:
+                    await self._log.room()
                 count += 1
                 if count % CHUNKS_WITHOUT_PAUSE == 0:
                     await asyncio.sleep(0)
@@ -107,7 +114,7 @@ class Run:
     def _show(self, chunks: list[Chunk]) -> None:
         for chunk in chunks:
             self._builder.apply(chunk)
-        self.stream.publish(chunks)
+        self._log.add(self.stream, self.turn.epoch, [sse.encode(chunk) for chunk in chunks])
 
 
 _runs: dict[int, Run] = {}
@@ -116,13 +123,27 @@ _draining = False
 
 def start_run(turn: StoredTurn) -> Run:
     """Begin to answer a turn that was just begun in the database, on the running loop."""
+    writer().on_lost = lost
     run = _runs[turn.pk] = Run(turn)
     return run
 
 
-def find_run(turn: int) -> Run | None:
-    """The run of a turn in this process, if it is live here."""
-    return _runs.get(turn)
+def lost(turn: int) -> None:
+    """A turn's epoch moved on: whoever took it over ends it, and our call of the provider is for nothing."""
+    if (run := _runs.get(turn)) is not None:
+        logger.warning("turn %s was taken over; its run here is cancelled", turn)
+        run.cancel(TurnStatus.INTERRUPTED)
+
+
+def cancel(turn: int, status: TurnStatus) -> None:
+    """End a run of this process early; nothing for a turn that does not run here."""
+    if (run := _runs.get(turn)) is not None:
+        run.cancel(status)
+
+
+def live_turns() -> list[tuple[int, int]]:
+    """The turns that run in this process, with their epochs. May be asked from any thread."""
+    return [(run.turn.pk, run.turn.epoch) for run in list(_runs.values())]
 
 
 def require_room() -> None:

@@ -8,10 +8,11 @@ import uuid
 from chat import conf
 from chat.errors import InvalidInput
 from chat.protocol.requests import ChatBody, UserMessage, fingerprint, new_user_message
+from chat.store.begin import NewUserMessage, begin_turn
 from chat.store.crossing import in_thread
 from chat.store.scope import Scope
 from chat.store.threads import open_thread
-from chat.store.turns import NewUserMessage, StoredTurn, begin_turn
+from chat.store.turns import StoredTurn
 from chat.turns.run import require_room, start_run
 
 TITLE_CHARS = 80

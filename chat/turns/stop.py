@@ -8,7 +8,7 @@ from chat.models import TurnStatus
 from chat.store.crossing import in_thread
 from chat.store.scope import Scope
 from chat.store.turns import request_stop
-from chat.turns.run import find_run
+from chat.turns.run import cancel
 
 
 async def stop_thread(scope: Scope, thread_id: uuid.UUID) -> int | None:
@@ -17,6 +17,6 @@ async def stop_thread(scope: Scope, thread_id: uuid.UUID) -> int | None:
     The partial answer and its usage are kept. A turn that completes at the same instant stays completed.
     """
     turn = await in_thread(request_stop, scope, thread_id)
-    if turn is not None and (run := find_run(turn)) is not None:
-        run.cancel(TurnStatus.STOPPED)
+    if turn is not None:
+        cancel(turn, TurnStatus.STOPPED)  # at once, where it runs here; elsewhere the row and the NOTIFY do it
     return turn

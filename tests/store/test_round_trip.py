@@ -15,10 +15,11 @@ from chat.models import TurnStatus
 from chat.protocol.chunks import Chunk
 from chat.protocol.fold import fold
 from chat.protocol.sanitize import check
+from chat.store.begin import begin_turn
+from chat.store.finalize import finalize_assistant_turn
 from chat.store.messages import append_message, read_messages
 from chat.store.scope import Scope
 from chat.store.threads import open_thread
-from chat.store.turns import begin_turn, finalize_assistant_turn
 from chat.store.usage import UsageFigures
 from tests.factories import UserFactory
 from tests.unit.strategies import PLAIN_JSON, canonical_logs

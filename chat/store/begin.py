@@ -1,0 +1,148 @@
+"""The beginning of a turn: one transaction, whoever races."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from chat.errors import Contention, ThreadBusy, ThreadNotFound, TurnConflict
+from chat.store.messages import BUSY_SQL
+from chat.store.scope import VISIBLE_THREAD, Scope
+from chat.store.sql import encoded, row, undone_on_error
+from chat.store.turns import TURN_COLUMNS, StoredTurn, find, message_id, stored_turn
+
+ATTEMPTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class NewUserMessage:
+    """The user message that begins a turn: its parts, and the name its client gave it."""
+
+    parts: list[dict[str, Any]]
+    client_id: str | None = None
+
+
+def begin_turn(
+    scope: Scope,
+    thread_id: uuid.UUID,
+    turn_id: str,
+    *,
+    fingerprint: str,
+    request: dict[str, Any],
+    user_message: NewUserMessage | None,
+    trigger: str = "submit",
+    model: str = "",
+    owner: str = "",
+    title: str = "",
+) -> StoredTurn:
+    """Turn, user row and shell in one transaction of one statement; ``created`` is False for a turn there was.
+
+    Races, each decided by a unique index under the lock of the thread's row:
+
+    - the same turn id again (a retry, a second tab): the turn there is, nothing written; TurnConflict where its
+      fingerprint is another one;
+    - another turn is busy: ThreadBusy with its ``turn`` and ``cursor``, nothing written;
+    - a legacy append wrote the user row first: its id stays, the text becomes this one's.
+
+    ``title`` names a thread that has no title yet. Raises ThreadNotFound.
+    """
+    for _ in range(ATTEMPTS):
+        with undone_on_error():
+            made = row(
+                BEGIN,
+                scope_user=scope.user_id,
+                thread=thread_id,
+                turn_id=turn_id,
+                request=encoded(request),
+                trigger=trigger,
+                fingerprint=fingerprint,
+                owner=owner,
+                model=model,
+                has_user_message=user_message is not None,
+                user_parts=encoded(user_message.parts if user_message else []),
+                client_id=user_message and user_message.client_id,
+                title=title,
+            )
+        if made is not None:
+            return stored_turn(made, created=True)
+        # Under READ COMMITTED only a new statement sees who was first.
+        there = find(scope, "t.thread_id = %(thread)s AND t.turn_id = %(turn_id)s", thread=thread_id, turn_id=turn_id)
+        if there is not None:
+            if there["fingerprint"] != fingerprint:
+                raise TurnConflict(turn=there["id"], turn_id=turn_id)
+            return stored_turn(there)
+        busy = find(scope, f"t.thread_id = %(thread)s AND t.status IN ({BUSY_SQL})", thread=thread_id)
+        if busy is not None:
+            raise ThreadBusy(turn=busy["id"], turn_id=busy["turn_id"], cursor=f"{busy['id']}-0")
+        if not row(
+            f"SELECT 1 FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD}",
+            thread=thread_id,
+            scope_user=scope.user_id,
+        ):
+            raise ThreadNotFound
+        # The turn in our way ended, or was deleted, between two statements: once more.
+    raise Contention
+
+
+def persist_assistant_shell(
+    scope: Scope,
+    thread_id: uuid.UUID,
+    turn_id: str,
+    *,
+    fingerprint: str = "",
+    model: str = "",
+    owner: str = "",
+) -> StoredTurn:
+    """Begin a turn whose user row is written elsewhere (``persist_user_turn``) or that answers an older one."""
+    return begin_turn(
+        scope,
+        thread_id,
+        turn_id,
+        fingerprint=fingerprint,
+        request={},
+        user_message=None,
+        model=model,
+        owner=owner,
+    )
+
+
+# The conflict clause of the turn names no index on purpose: the turn id again and a busy thread both mean "not
+# made", and the statements behind it tell which. That of the messages repeats the index's predicate literally: as
+# a bound parameter it fails from the 11th execution on, under a generic plan.
+BEGIN = f"""
+WITH thread AS (
+    SELECT id FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD} FOR NO KEY UPDATE
+), turn AS (
+    INSERT INTO chat_turns (thread_id, user_id, turn_id, request, trigger, fingerprint, status, owner, model,
+                            heartbeat_at, started_at)
+    SELECT id, %(scope_user)s, %(turn_id)s, %(request)s::jsonb, %(trigger)s, %(fingerprint)s, 'streaming',
+           %(owner)s, %(model)s, clock_timestamp(), clock_timestamp()
+      FROM thread
+    ON CONFLICT DO NOTHING
+    RETURNING *
+), message AS (
+    INSERT INTO chat_messages (thread_id, turn_id, role, parts, author_id, client_id, model)
+    SELECT turn.thread_id, turn.turn_id, new.role, new.parts,
+           CASE WHEN new.role = 'user' THEN turn.user_id END, new.client_id, new.model
+      FROM turn, (VALUES
+          (1, 'user', %(user_parts)s::jsonb, %(client_id)s::varchar, ''),
+          (2, 'assistant', '[]'::jsonb, NULL, %(model)s)
+      ) AS new (place, role, parts, client_id, model)
+     WHERE new.role = 'assistant' OR %(has_user_message)s
+     ORDER BY new.place
+    ON CONFLICT (thread_id, turn_id, role) WHERE turn_id IS NOT NULL
+    DO UPDATE SET parts = EXCLUDED.parts, author_id = EXCLUDED.author_id, client_id = EXCLUDED.client_id,
+                  model = EXCLUDED.model, metadata = chat_messages.metadata - 'appended',
+                  updated_at = clock_timestamp()
+    RETURNING id, thread_id, role
+), activity AS (
+    UPDATE chat_threads
+       SET updated_at = clock_timestamp(), title = CASE WHEN title = '' THEN %(title)s ELSE title END
+     WHERE id IN (SELECT thread_id FROM message)
+)
+SELECT {TURN_COLUMNS},
+       coalesce((SELECT id FROM message WHERE role = 'user'), {message_id("user")}) AS user_message_id,
+       (SELECT id FROM message WHERE role = 'assistant') AS assistant_message_id
+  FROM turn t
+"""

@@ -1,0 +1,109 @@
+"""The end of a turn: one transaction, and exactly one end."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from chat.models import TurnStatus
+from chat.store.sql import UNAVAILABLE, DatabaseError, encoded, row, rows, undone_on_error
+from chat.store.stream_log import CHANNEL, LogRow, news
+from chat.store.turns import StoredTurn
+from chat.store.usage import USAGE_COLUMNS, USAGE_VALUES, UsageFigures
+
+logger = logging.getLogger(__name__)
+
+
+def finalize_assistant_turn(
+    turn: StoredTurn,
+    *,
+    status: TurnStatus,
+    parts: list[dict[str, Any]],
+    metadata: dict[str, Any],
+    usage: UsageFigures,
+    log: LogRow | None = None,
+    process: str = "",
+    finish_reason: str = "",
+    error_code: str = "",
+    error_text: str = "",
+) -> bool:
+    """End a turn: the last rows of its log, status, parts, reason, error and usage in one transaction, with the
+    NOTIFY that tells of it. True if this call ended it.
+
+    One compare-and-set on status and epoch, so that of a stop, a completion, a recovery and a process that wakes
+    up late exactly one ends the turn; the others change nothing and get False. Where the usage row cannot be
+    written, the answer is written without it, and the usage once more by itself, as ``missing``.
+    """
+    ending = {
+        "turn": turn.pk,
+        "thread": turn.thread_id,
+        "epoch": turn.epoch,
+        "status": status.value,
+        "parts": encoded(parts),
+        "metadata": encoded(metadata),
+        "first_seq": log.first_seq if log else 0,
+        "last_seq": log.last_seq if log else 0,
+        "chunks": log.lines if log else None,
+        "channel": CHANNEL,
+        "news": next(iter(news(process, [turn.pk]))),
+        "finish_reason": finish_reason,
+        "error_code": error_code,
+        "error_text": error_text,
+    }
+    try:
+        with undone_on_error():
+            return row(FINALIZE.format(usage=WITH_USAGE), **ending, **usage.parameters()) is not None
+    except UNAVAILABLE:
+        raise  # no database: nothing was wrong with the usage
+    except DatabaseError:
+        logger.exception("usage of turn %s could not be written; its answer is", turn.pk)
+    with undone_on_error():
+        ended = row(FINALIZE.format(usage=""), **ending) is not None
+    if ended:
+        try:
+            with undone_on_error():
+                rows(LATE_USAGE, turn=turn.pk, **UsageFigures().parameters())
+        except DatabaseError:
+            logger.exception("turn %s has no usage row", turn.pk)
+    return ended
+
+
+# The thread's row is locked first, like everywhere: a send that waits for this turn's end in the busy index holds it.
+FINALIZE = """
+WITH thread AS (
+    SELECT id FROM chat_threads WHERE id = %(thread)s FOR NO KEY UPDATE
+), turn AS (
+    UPDATE chat_turns t
+       SET status = %(status)s, finish_reason = %(finish_reason)s, error_code = %(error_code)s,
+           error_text = %(error_text)s, last_seq = %(last_seq)s, finished_at = clock_timestamp()
+      FROM thread
+     WHERE t.id = %(turn)s AND t.thread_id = thread.id AND t.epoch = %(epoch)s AND t.status = 'streaming'
+    RETURNING t.id, t.thread_id, t.turn_id, t.user_id
+), message AS (
+    UPDATE chat_messages m
+       SET parts = %(parts)s::jsonb, metadata = m.metadata || %(metadata)s::jsonb, updated_at = clock_timestamp()
+      FROM turn
+     WHERE m.thread_id = turn.thread_id AND m.turn_id = turn.turn_id AND m.role = 'assistant'
+    RETURNING m.id
+), log AS (
+    INSERT INTO chat_stream_events (turn_id, first_seq, last_seq, chunks)
+    SELECT id, %(first_seq)s, %(last_seq)s, %(chunks)s::text FROM turn WHERE %(chunks)s::text IS NOT NULL
+), activity AS (
+    UPDATE chat_threads SET updated_at = clock_timestamp() WHERE id IN (SELECT thread_id FROM turn)
+){usage}
+SELECT id, pg_notify(%(channel)s, %(news)s) FROM turn
+"""
+WITH_USAGE = f""", usage AS (
+    INSERT INTO token_usage (turn_id, message_id, thread_id, user_id, {USAGE_COLUMNS})
+    SELECT turn.id, message.id, turn.thread_id, turn.user_id, {USAGE_VALUES}
+      FROM turn LEFT JOIN message ON true
+    ON CONFLICT DO NOTHING
+)"""
+LATE_USAGE = f"""
+INSERT INTO token_usage (turn_id, message_id, thread_id, user_id, {USAGE_COLUMNS})
+SELECT t.id, m.id, t.thread_id, t.user_id, {USAGE_VALUES}
+  FROM chat_turns t
+  LEFT JOIN chat_messages m ON m.thread_id = t.thread_id AND m.turn_id = t.turn_id AND m.role = 'assistant'
+ WHERE t.id = %(turn)s
+ON CONFLICT DO NOTHING RETURNING id
+"""

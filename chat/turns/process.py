@@ -1,0 +1,30 @@
+"""What a process needs around its turns: ears, a pulse, and an orderly end."""
+
+from __future__ import annotations
+
+from chat.models import TurnStatus
+from chat.streams import listen
+from chat.streams.writer import writer
+from chat.turns import run
+from chat.turns.heartbeat import start_heartbeat, stop_heartbeat
+
+
+def start_process() -> None:
+    """See to it that this process listens and keeps its leases, on the running loop. Costs nothing the second time."""
+    if stop_here not in listen.stop_handlers:
+        listen.stop_handlers.append(stop_here)
+    listen.listen()
+    start_heartbeat()
+
+
+def stop_here(turn: int) -> None:
+    """Somebody, somewhere, asked for the stop of a turn that may run here."""
+    run.cancel(turn, TurnStatus.STOPPED)
+
+
+async def end_process() -> None:
+    """Take no new turns, end and store the live ones, tell their readers, and let all connections go."""
+    await run.drain()
+    stop_heartbeat()
+    await listen.hush()
+    await writer().close()
