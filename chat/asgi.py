@@ -35,6 +35,7 @@ class _Streams:
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         _drain_on_signal()
+        start_process()  # also here: daphne knows no lifespan
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         try:
             match = resolve(path)
@@ -44,7 +45,6 @@ class _Streams:
         if match is None or endpoint is None:
             await self.application(scope, receive, send)
         else:
-            start_process()
             await endpoint(scope, receive, send, **match.kwargs)
 
 
@@ -54,6 +54,7 @@ async def _lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if event == "lifespan.startup":
             accept_turns_again()
             _drain_on_signal()
+            start_process()
             await send({"type": "lifespan.startup.complete"})
         else:
             await end_process()

@@ -6,6 +6,7 @@ secure cookies and headers. ``make run`` turns ``DEBUG`` on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from csp.constants import NONE, SELF
 from environs import Env
 from psycopg.conninfo import conninfo_to_dict
 
+from chat import conf
 from chatproject import embedded_postgres
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -154,8 +156,12 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
 }
 
-# Names that `chat` itself reads start with CHAT_; `chat/conf.py` lists them with their defaults.
-CHAT_AGENT = env.str("CHAT_AGENT", "chat.agents.demo.agent")
+# Names that `chat` itself reads start with CHAT_; `chat/conf.py` lists them with their defaults. The environment may
+# set any of them.
+for name, default in conf.DEFAULTS.items():
+    read: Callable[..., Any] = {bool: env.bool, int: env.int, float: env.float}.get(type(default), env.str)
+    if (value := read(f"CHAT_{name}", None)) is not None:
+        globals()[f"CHAT_{name}"] = value
 
 LOGGING = {
     "version": 1,

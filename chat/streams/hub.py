@@ -137,6 +137,10 @@ def close_stream(stream: TurnStream) -> None:
     asyncio.get_running_loop().call_later(conf.get("STREAM_LINGER_SECONDS"), forget)
 
 
-def hand_over(stream: TurnStream) -> None:
-    """Another process has taken the turn: what follows comes from its log."""
+async def hand_over(stream: TurnStream) -> None:
+    """Another process has taken the turn, and perhaps ended it: what follows comes from its log."""
     stream.followed = True
+    if stream.readers:
+        await refresh([stream.turn])
+    else:
+        _streams.pop(stream.turn, None)

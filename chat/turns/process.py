@@ -10,7 +10,11 @@ from chat.turns.heartbeat import start_heartbeat, stop_heartbeat
 
 
 def start_process() -> None:
-    """See to it that this process listens and keeps its leases, on the running loop. Costs nothing the second time."""
+    """See to it that this process listens and keeps its leases, on the running loop. Costs nothing the second time,
+    and does nothing in a process that is about to end.
+    """
+    if run.is_draining():
+        return
     if stop_here not in listen.stop_handlers:
         listen.stop_handlers.append(stop_here)
     listen.listen()

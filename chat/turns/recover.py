@@ -22,6 +22,9 @@ from chat.turns.finish import figures, shown
 
 logger = logging.getLogger(__name__)
 
+# Whose news it is: also this process's, which may follow the turn for readers of its own.
+ANYBODY = "anybody"
+
 
 def recover_expired(turn: int | None = None) -> list[int]:
     """End the turns whose lease has run out (or this one, if its has) as ``interrupted``; returns their numbers.
@@ -56,7 +59,7 @@ def _end(turn: StoredTurn) -> bool:
         metadata=builder.metadata,
         usage=usage,
         log=LogRow(turn.pk, turn.epoch, len(log) + 1, [sse.encode(chunk) for chunk in added]),
-        process=PROCESS,
+        process=ANYBODY,
         finish_reason="other",
     )
     if ended:

@@ -75,7 +75,7 @@ class Run:
             if await finish(self.turn, outcome, self.stream, self._canonical, self._builder, self._usage):
                 close_stream(self.stream)
             else:
-                hand_over(self.stream)
+                await hand_over(self.stream)
         finally:
             _runs.pop(self.turn.pk, None)
 
@@ -165,6 +165,11 @@ async def drain() -> None:
         for run in list(_runs.values()):
             run.cancel(TurnStatus.INTERRUPTED)
         await asyncio.wait(tasks)
+
+
+def is_draining() -> bool:
+    """Whether the process takes no turns any more, since it is about to end."""
+    return _draining
 
 
 def accept_turns_again() -> None:

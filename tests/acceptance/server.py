@@ -19,12 +19,13 @@ READY_WITHIN = 90.0
 class Server:
     """One server process on a free port of loopback, with its data in ``folder``; start, stop, kill and start again."""
 
-    def __init__(self, folder: Path, *, kind: str = "uvicorn") -> None:
+    def __init__(self, folder: Path, *, kind: str = "uvicorn", **settings: object) -> None:
         self.folder = folder
         self.kind = kind
+        self.settings = {name: str(value) for name, value in settings.items()}
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.log = folder / "server.log"
+        self.log = folder / f"server-{self.port}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -37,6 +38,7 @@ class Server:
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
             "SERVER": self.kind,
+            **self.settings,
         }
 
     def start(self, *command: str) -> float:
