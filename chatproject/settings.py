@@ -158,9 +158,9 @@ REST_FRAMEWORK = {
 
 # Names that `chat` itself reads start with CHAT_; `chat/conf.py` lists them with their defaults. The environment may
 # set any of them.
+READERS: dict[type, Callable[..., Any]] = {bool: env.bool, int: env.int, float: env.float, str: env.str}
 for name, default in conf.DEFAULTS.items():
-    read: Callable[..., Any] = {bool: env.bool, int: env.int, float: env.float}.get(type(default), env.str)
-    if (value := read(f"CHAT_{name}", None)) is not None:
+    if (value := READERS[type(default)](f"CHAT_{name}", None)) is not None:
         globals()[f"CHAT_{name}"] = value
 
 LOGGING = {

@@ -4,6 +4,7 @@ from django.urls import path
 
 from chat.api import stream
 from chat.api.messages import Messages
+from chat.api.state import State
 from chat.api.threads import Thread, Threads
 from chat.api.turns import Turn
 
@@ -15,5 +16,6 @@ urlpatterns = [
     path("turns/<int:pk>/stream", stream.turn_stream, name="turn-stream"),
     path("threads/", Threads.as_view(), name="threads"),
     path("threads/<str:thread_id>/", Thread.as_view(), name="thread"),
+    path("threads/<str:thread_id>/state/", State.as_view(), name="thread-state"),
     path("threads/<str:thread_id>/messages/", Messages.as_view(), name="messages"),
 ]

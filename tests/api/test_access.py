@@ -37,6 +37,7 @@ PATHS = [
     ("GET", "/api/threads/t1/"),
     ("PATCH", "/api/threads/t1/"),
     ("DELETE", "/api/threads/t1/"),
+    ("GET", "/api/threads/t1/state/"),
     ("GET", "/api/threads/t1/messages/"),
     ("POST", "/api/threads/t1/messages/"),
 ]
@@ -110,6 +111,7 @@ async def test_another_s_objects_answer_as_missing_ones_do(client: Client, other
         ("GET", f"/api/threads/{thread}/", f"/api/threads/{missing}/"),
         ("PATCH", f"/api/threads/{thread}/", f"/api/threads/{missing}/"),
         ("DELETE", f"/api/threads/{thread}/", f"/api/threads/{missing}/"),
+        ("GET", f"/api/threads/{thread}/state/", f"/api/threads/{missing}/state/"),
         ("GET", f"/api/threads/{thread}/messages/", f"/api/threads/{missing}/messages/"),
         ("POST", f"/api/threads/{thread}/messages/", f"/api/threads/{missing}/messages/"),
         ("GET", f"/api/turns/{pk}", "/api/turns/999999"),

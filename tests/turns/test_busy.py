@@ -1,0 +1,147 @@
+"""What becomes of a send while another turn is live, and of turns whose process is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection
+
+from chat.models import Message, Turn
+from chat.store.begin import NewUserMessage, begin_turn
+from chat.store.scope import Scope
+from chat.store.stream_log import LogRow, append
+from chat.store.threads import open_thread
+from chat.store.turns import StoredTurn
+from chat.turns.recover import recover_expired
+from tests.asgi_client import Client, Stream, said
+from tests.folded import assert_log_is_stored, assert_shown_is_stored
+from tests.invariants import assert_invariants
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
+
+
+async def until(stream: Stream, kind: str) -> list[dict[str, Any]]:
+    """The chunks of a stream up to the first of a kind."""
+    chunks = []
+    async for event in stream.events():
+        assert event.chunk
+        chunks.append(event.chunk)
+        if event.chunk["type"] == kind:
+            return chunks
+    raise AssertionError(f"no {kind}")
+
+
+async def test_a_client_that_aborts_and_sends_the_next_message_stops_the_abandoned_turn(client: Client) -> None:
+    async with client.stream("POST", "/api/chat", said("t1", "/tokens 2000 5", "m1")) as stream:
+        await until(stream, "text-delta")
+    body = said("t1", "/tokens 2 0", "m2")
+    body["messages"] = [
+        {"id": "m1", "role": "user", "parts": [{"type": "text", "text": "/tokens 2000 5"}]},
+        {"id": "x", "role": "assistant", "parts": [{"type": "text", "text": "w1 "}]},
+        *body["messages"],
+    ]
+    second = await assert_shown_is_stored((await client.request("POST", "/api/chat", body)).chunks())
+    first = await Turn.objects.aget(turn_id="m1")
+    assert (first.status, second.status) == ("stopped", "completed")
+    await assert_log_is_stored(first.pk)
+    await sync_to_async(assert_invariants)()
+
+
+@pytest.mark.parametrize(("on_busy", "status"), [("stop", 200), ("reject", 409), (None, 409), ("enqueue", 400)])
+async def test_on_busy_decides(client: Client, on_busy: str | None, status: int) -> None:
+    async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as stream:
+        await until(stream, "text-delta")
+        keys = {"on_busy": on_busy} if on_busy else {}
+        second = await client.send("t1", "/tokens 2 0", "m2", **keys)
+        assert second.status == status
+    assert await Turn.objects.acount() == (2 if status == 200 else 1)
+
+
+async def test_a_page_gets_all_it_needs_in_one_answer(client: Client) -> None:
+    await client.send("t1", "/tokens 2 0", "m0")
+    async with client.stream("POST", "/api/chat", said("t1", "/tokens 60 5", "m1")) as stream:
+        await until(stream, "text-delta")
+        state = (await client.request("GET", "/api/threads/t1/state/")).json()
+        assert [message["role"] for message in state["messages"]] == ["user", "assistant", "user"]
+        turn = state["turn"]
+        assert (turn["turn_id"], turn["status"], turn["cursor"]) == ("m1", "streaming", f"{turn['turn']}-0")
+        joined = await client.request("GET", f"/api/chat/t1/stream?after={turn['cursor']}")
+        await assert_shown_is_stored(joined.chunks())
+    after = await client.request("GET", f"/api/chat/t1/stream?after={turn['cursor']}")
+    assert after.body == joined.body, "the cursor is good also after the end"
+    state = (await client.request("GET", "/api/threads/t1/state/")).json()
+    assert (len(state["messages"]), state["turn"]) == (4, None)
+
+
+async def test_a_cursor_beyond_the_end_and_one_that_was_pruned_are_gone(client: Client) -> None:
+    chunks = (await client.send("t1", "/tokens 2 0")).chunks()
+    pk = chunks[1]["data"]["turn"]
+    beyond = await client.request("GET", f"/api/turns/{pk}/stream?after={pk}-{len(chunks) + 1}")
+    assert (beyond.status, beyond.json()["error"]["code"]) == (410, "cursor_gone")
+    at_the_end = await client.request("GET", f"/api/turns/{pk}/stream?after={pk}-{len(chunks)}")
+    assert at_the_end.body == b"data: [DONE]\n\n"
+
+
+def dead_turn(asker: Scope, chunks: list[bytes], turn_id: str = "dead") -> StoredTurn:
+    """A turn whose process is gone: begun, some of it logged, and its lease long out."""
+    turn = begin_turn(
+        asker,
+        open_thread(asker, "t1"),
+        turn_id,
+        fingerprint="",
+        request={},
+        user_message=NewUserMessage([{"type": "text", "text": "Hello"}]),
+    )
+    if chunks:
+        append([LogRow(turn.pk, turn.epoch, 1, chunks)], "elsewhere")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE chat_turns SET heartbeat_at = heartbeat_at - interval '1 hour' WHERE id = %s", [turn.pk])
+    return turn
+
+
+LOGGED = [
+    b'{"type":"start","messageId":"%d"}',
+    b'{"type":"start-step"}',
+    b'{"type":"text-start","id":"1"}',
+    b'{"type":"text-delta","id":"1","delta":"Half a "}',
+    b'{"type":"tool-input-start","toolCallId":"c","toolName":"look"}',
+]
+
+
+@pytest.mark.parametrize("length", range(len(LOGGED) + 1))
+async def test_a_dead_turn_is_ended_from_the_fold_of_its_log(client: Client, asker: Scope, length: int) -> None:
+    turn = await sync_to_async(dead_turn)(asker, LOGGED[:length])
+    assert await sync_to_async(recover_expired)() == [turn.pk]
+    assert await sync_to_async(recover_expired)() == []
+    ended = await assert_log_is_stored(turn.pk)
+    assert ended.status == "interrupted"
+    stream = await client.request("GET", f"/api/turns/{turn.pk}/stream")
+    assert stream.chunks()[-1] == {"type": "abort"}
+    assert stream.chunks()[0]["type"] == "start"
+    await sync_to_async(assert_invariants)()
+
+
+async def test_a_send_that_meets_a_dead_turn_ends_it_first(client: Client, asker: Scope) -> None:
+    turn = await sync_to_async(dead_turn)(asker, LOGGED[:4])
+    await assert_shown_is_stored((await client.send("t1", "/tokens 2 0")).chunks())
+    assert (await assert_log_is_stored(turn.pk)).status == "interrupted"
+    texts = [message.parts async for message in Message.objects.filter(role="assistant").order_by("id")]
+    assert texts[0][-1] == {"type": "text", "text": "Half a ", "state": "done"}
+
+
+async def test_a_run_whose_turn_was_taken_over_stops_and_writes_nothing(client: Client) -> None:
+    async with client.stream("POST", "/api/chat", said("t1", "/tokens 5000 2")) as stream:
+        await until(stream, "text-delta")
+        turn = await Turn.objects.aget()
+        with_lease_out = "UPDATE chat_turns SET heartbeat_at = heartbeat_at - interval '1 hour'"
+        await sync_to_async(lambda: connection.cursor().execute(with_lease_out))()
+        assert await sync_to_async(recover_expired)() == [turn.pk]
+        rest = await asyncio.wait_for(stream.body(), 10)
+    assert rest.endswith(b"data: [DONE]\n\n")
+    assert b'"abort"' in rest
+    ended = await assert_log_is_stored(turn.pk)
+    assert (ended.status, ended.epoch) == ("interrupted", 2)
+    await sync_to_async(assert_invariants)()
