@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 from django.db import close_old_connections
 
 from chat import conf
-from chat.store.sql import UNAVAILABLE, connection
+from chat.store.sql import UNAVAILABLE, connection, drop_broken_connections
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +35,9 @@ async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
         close_old_connections()
         try:
             return function(*args, **kwargs)
+        except UNAVAILABLE:
+            drop_broken_connections()
+            raise
         finally:
             close_old_connections()
 
@@ -54,7 +57,7 @@ class DedicatedThread:
             try:
                 return function(*args, **kwargs)
             except UNAVAILABLE:
-                connection().close()
+                drop_broken_connections()
                 raise
 
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)

@@ -15,7 +15,8 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from chat import conf
-from chat.store.sql import listen_parameters
+from chat.store.crossing import in_thread
+from chat.store.sql import drop_broken_connections, listen_parameters
 from chat.store.stream_log import CHANNEL, STOP_CHANNEL
 from chat.streams import hub
 from chat.streams.writer import PROCESS
@@ -63,6 +64,7 @@ async def _listen() -> None:
                     await _safely(hub.refresh())
         except psycopg.OperationalError as problem:
             logger.warning("the listening connection broke: %s", type(problem).__name__)
+            await _safely(in_thread(drop_broken_connections))  # the others broke with it
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
