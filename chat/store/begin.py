@@ -6,13 +6,12 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from chat.errors import Contention, ThreadBusy, ThreadNotFound, TurnConflict
+from chat.errors import Contention, ThreadBusy, TurnConflict
 from chat.store.messages import BUSY_SQL
 from chat.store.scope import VISIBLE_THREAD, Scope
-from chat.store.sql import encoded, row, undone_on_error
+from chat.store.sql import ATTEMPTS, encoded, row, undone_on_error
+from chat.store.threads import require_thread
 from chat.store.turns import TURN_COLUMNS, StoredTurn, find, message_id, stored_turn
-
-ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +74,7 @@ def begin_turn(
         busy = find(scope, f"t.thread_id = %(thread)s AND t.status IN ({BUSY_SQL})", thread=thread_id)
         if busy is not None:
             raise ThreadBusy(turn=busy["id"], turn_id=busy["turn_id"], cursor=f"{busy['id']}-0")
-        if not row(
-            f"SELECT 1 FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD}",
-            thread=thread_id,
-            scope_user=scope.user_id,
-        ):
-            raise ThreadNotFound
+        require_thread(scope, thread_id)
         # The turn in our way ended, or was deleted, between two statements: once more.
     raise Contention
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import orjson
 
-from chat.errors import Contention, MessageNotFound, ThreadNotFound, TurnNotFound
+from chat.errors import Contention, MessageNotFound, TurnNotFound
 from chat.models import BUSY, ENDED
 from chat.store.scope import VISIBLE_THREAD, Scope
-from chat.store.sql import encoded, row, rows
+from chat.store.sql import ATTEMPTS, encoded, row, rows
+from chat.store.threads import require_thread
 from chat.store.usage import USAGE_COLUMNS, USAGE_VALUES, UsageFigures
 
-ATTEMPTS = 10
 BUSY_SQL = ", ".join(f"'{status.value}'" for status in BUSY)
 ENDED_SQL = ", ".join(f"'{status.value}'" for status in ENDED)
 
@@ -159,12 +159,7 @@ def _insert(
         )
         if there is not None:
             return _message(there)
-        if not row(
-            f"SELECT 1 FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD}",
-            thread=thread_id,
-            scope_user=scope.user_id,
-        ):
-            raise ThreadNotFound
+        require_thread(scope, thread_id)
     raise Contention
 
 
@@ -229,12 +224,8 @@ def read_messages(
         before=before,
         limit=limit,
     )
-    if not found and not row(
-        f"SELECT 1 FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD}",
-        thread=thread_id,
-        scope_user=scope.user_id,
-    ):
-        raise ThreadNotFound
+    if not found:
+        require_thread(scope, thread_id)
     return [_message(message) for message in reversed(found)]
 
 

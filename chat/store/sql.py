@@ -16,6 +16,7 @@ from chat import conf
 from chat.models import Turn
 
 __all__ = [
+    "ATTEMPTS",
     "UNAVAILABLE",
     "DatabaseError",
     "connection",
@@ -29,6 +30,9 @@ __all__ = [
 ]
 
 Row = dict[str, Any]
+
+# How often a loop looks again for a row that a rival made and may have deleted since, before it says so.
+ATTEMPTS = 10
 
 # What a statement raises when the database is away for a moment; the same statement may be tried again.
 UNAVAILABLE = (OperationalError, InterfaceError)

@@ -9,9 +9,8 @@ from typing import Any
 
 from chat.errors import Contention, ThreadNotFound
 from chat.store.scope import VISIBLE_THREAD, Scope
-from chat.store.sql import Row, decoded, encoded, row, rows
+from chat.store.sql import ATTEMPTS, Row, decoded, encoded, row, rows
 
-ATTEMPTS = 10
 COLUMNS = "id, client_id, title, metadata, archived_at, created_at, updated_at"
 
 
@@ -94,6 +93,11 @@ def create_thread(scope: Scope, *, title: str = "", client_id: str | None = None
     )
     assert made is not None
     return _read(made)
+
+
+def require_thread(scope: Scope, thread_id: uuid.UUID) -> None:
+    """Raises ThreadNotFound unless the asker may see this thread."""
+    read_thread(scope, thread_id)
 
 
 def read_thread(scope: Scope, thread_id: uuid.UUID) -> Row:

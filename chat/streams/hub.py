@@ -106,6 +106,7 @@ async def follow(turn: int) -> TurnStream:
     """
     stream = _streams.setdefault(turn, TurnStream(turn, followed=True))
     await refresh([turn])
+    _forget_later(stream)  # the last reader to leave does, but there may be none to come
     return stream
 
 
@@ -129,9 +130,12 @@ async def refresh(turns: Iterable[int] | None = None) -> None:
 def close_stream(stream: TurnStream) -> None:
     """End a stream; its frames stay for a while, for a reader that comes in the moment of the end."""
     stream.end()
+    _forget_later(stream)
 
+
+def _forget_later(stream: TurnStream) -> None:
     def forget() -> None:
-        if _streams.get(stream.turn) is stream:
+        if _streams.get(stream.turn) is stream and not (stream.followed and stream.readers):
             del _streams[stream.turn]
 
     asyncio.get_running_loop().call_later(conf.get("STREAM_LINGER_SECONDS"), forget)
