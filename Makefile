@@ -39,6 +39,7 @@ lock: $(VENV)/.dev
 	    pyproject.toml --extra dev -c requirements.txt -o requirements-dev.txt
 
 clean:
+	@for data in .data/*postgres*; do rm -rf "$$(readlink -f "$$data")"; done  # as root it may be a link
 	rm -rf $(VENV) .data staticfiles .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
