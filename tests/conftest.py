@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -20,6 +21,10 @@ from chat.turns.process import end_process
 from chatproject import embedded_postgres
 from tests.asgi_client import Client
 from tests.factories import UserFactory
+
+# A shell starts its background jobs with Ctrl-C ignored, and every child inherits that: tests that press it would wait.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What a crash would cost does not matter here; what a test costs does.
 UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
