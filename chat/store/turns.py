@@ -65,7 +65,7 @@ def live_turn(scope: Scope, thread_id: uuid.UUID) -> StoredTurn | None:
     return stored_turn(found) if found else None
 
 
-def request_stop(scope: Scope, thread_id: uuid.UUID) -> int | None:
+def request_stop(scope: Scope, thread_id: uuid.UUID, *, only: int | None = None) -> int | None:
     """Note that the live turn is to stop, tell all processes, and return its number; None when no turn is live.
 
     Whether the stop or the turn's own end comes first is decided by ``finalize_assistant_turn``.
@@ -75,12 +75,13 @@ def request_stop(scope: Scope, thread_id: uuid.UUID) -> int | None:
         WITH stopped AS (
         UPDATE chat_turns SET stop_requested_at = coalesce(stop_requested_at, clock_timestamp())
          WHERE thread_id = (SELECT id FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD})
-           AND status = 'streaming' RETURNING id
+           AND status = 'streaming' AND (%(only)s::bigint IS NULL OR id = %(only)s) RETURNING id
         )
         SELECT id, pg_notify('chat_stop', 'anybody ' || id) FROM stopped
         """,
         thread=thread_id,
         scope_user=scope.user_id,
+        only=only,
     )
     return stopped["id"] if stopped else None
 

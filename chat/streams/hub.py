@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from chat import conf
 from chat.models import ENDED, TurnStatus
 from chat.protocol import sse
 from chat.store import stream_log
 from chat.store.crossing import in_thread
+from chat.store.sql import UNAVAILABLE
 from chat.streams.cursors import Cursor
 
 # The most that one reader is sent at once: what a server may have to buffer for a client that does not read.
@@ -145,6 +146,7 @@ async def hand_over(stream: TurnStream) -> None:
     """Another process has taken the turn, and perhaps ended it: what follows comes from its log."""
     stream.followed = True
     if stream.readers:
-        await refresh([stream.turn])
+        with suppress(*UNAVAILABLE):  # the next wake-up reads it
+            await refresh([stream.turn])
     else:
         _streams.pop(stream.turn, None)

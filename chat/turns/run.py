@@ -23,6 +23,7 @@ from chat.protocol.sanitize import clean_text
 from chat.protocol.usage import UsageMeter
 from chat.store.crossing import in_thread
 from chat.store.history import read_history
+from chat.store.sql import UNAVAILABLE
 from chat.store.turns import StoredTurn
 from chat.streams.hub import close_stream, hand_over, open_stream
 from chat.streams.writer import writer
@@ -46,6 +47,8 @@ class Run:
         self._builder = AssistantContentBuilder()
         self._usage = UsageMeter()
         self._cancelled_as = TurnStatus.INTERRUPTED
+        self._cancelled = False
+        self._started = False
         self._finishing = False
         self.task = asyncio.create_task(self._run(), name=f"turn {turn.pk}")
 
@@ -54,13 +57,17 @@ class Run:
         nothing.
         """
         if not self._finishing:
-            self._cancelled_as = status
-            self.task.cancel()
+            self._cancelled, self._cancelled_as = True, status
+            if self._started:  # a task that is cancelled before its first step would never store an end
+                self.task.cancel()
 
     async def _run(self) -> None:
+        self._started = True
+        self._show(envelope.opening(self.turn))
+        ended = False
         try:
             try:
-                outcome = await self._answer()
+                outcome = Outcome(self._cancelled_as) if self._cancelled else await self._answer()
             except asyncio.CancelledError:
                 outcome = Outcome(self._cancelled_as)
             except AgentError as problem:
@@ -72,15 +79,17 @@ class Run:
                 logger.error("turn %s failed: %s at\n%s", self.turn.pk, type(problem).__name__, where)
                 outcome = Outcome(TurnStatus.FAILED, AgentError.code, AgentError.message)
             self._finishing = True
-            if await finish(self.turn, outcome, self.stream, self._canonical, self._builder, self._usage):
+            ended = await finish(self.turn, outcome, self.stream, self._canonical, self._builder, self._usage)
+        except UNAVAILABLE:
+            logger.error("the end of turn %s could not be stored; it is recovered when its lease is out", self.turn.pk)
+        finally:
+            _runs.pop(self.turn.pk, None)
+            if ended:
                 close_stream(self.stream)
             else:
                 await hand_over(self.stream)
-        finally:
-            _runs.pop(self.turn.pk, None)
 
     async def _answer(self) -> Outcome:
-        self._show(envelope.opening(self.turn))
         earlier, message = await in_thread(read_history, self.turn, conf.get("HISTORY_MESSAGES"))
         context = TurnContext(
             thread_id=str(self.turn.thread_id),

@@ -9,13 +9,14 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
 
-from chat.models import Message, Turn
+from chat.models import Message, Turn, TurnStatus
 from chat.store.begin import NewUserMessage, begin_turn
 from chat.store.scope import Scope
 from chat.store.stream_log import LogRow, append
 from chat.store.threads import open_thread
 from chat.store.turns import StoredTurn
 from chat.turns.recover import recover_expired
+from chat.turns.run import live_turns, start_run
 from tests.asgi_client import Client, Stream, said
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
 from tests.invariants import assert_invariants
@@ -144,4 +145,16 @@ async def test_a_run_whose_turn_was_taken_over_stops_and_writes_nothing(client: 
     assert b'"abort"' in rest
     ended = await assert_log_is_stored(turn.pk)
     assert (ended.status, ended.epoch) == ("interrupted", 2)
+    await sync_to_async(assert_invariants)()
+
+
+async def test_a_run_that_is_stopped_before_its_first_step_still_ends(client: Client, asker: Scope) -> None:
+    turn = await sync_to_async(dead_turn)(asker, [])
+    run = start_run(turn)
+    run.cancel(TurnStatus.STOPPED)
+    await asyncio.wait_for(run.task, 10)
+    assert (await assert_log_is_stored(turn.pk)).status == "stopped"
+    stream = await client.request("GET", f"/api/turns/{turn.pk}/stream")
+    assert [chunk["type"] for chunk in stream.chunks()][:: len(stream.chunks()) - 1] == ["start", "abort"]
+    assert live_turns() == []
     await sync_to_async(assert_invariants)()
