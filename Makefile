@@ -7,13 +7,18 @@ PORT ?= 8000
 SERVER ?= uvicorn
 PYTEST ?=
 
-.PHONY: run test check lint format lock clean
+.PHONY: run test proof check lint format lock clean
 
 run: $(VENV)/.run
 	@DEBUG=$${DEBUG:-1} HOST=$(HOST) PORT=$(PORT) SERVER=$(SERVER) exec $(BIN)/python manage.py serve --migrate --demo -v 0
 
 test: check
 	$(BIN)/python -m pytest $(PYTEST)
+
+# The long forms of the proofs: hundreds of kills, thousands of readers. PYTEST=tests/acceptance/test_kills.py runs
+# one of them.
+proof: $(VENV)/.dev
+	PROOF=long $(BIN)/python -m pytest -m proof -v $(PYTEST)
 
 # Every linter, the import contracts, types, production settings, missing migrations.
 check: $(VENV)/.dev

@@ -19,6 +19,7 @@ from chat.store.crossing import DedicatedThread
 from chat.store.sql import UNAVAILABLE, DatabaseError
 from chat.store.stream_log import LogRow
 from chat.streams.hub import TurnStream
+from chat.telemetry import commit
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ class Writer:
         pause = PAUSE
         while True:
             try:
-                taken = await self._thread.call(stream_log.append, [one.row() for one in batch.values()], PROCESS)
+                taken = await self._thread.call(_append, [one.row() for one in batch.values()])
                 break
             except UNAVAILABLE:
                 # Unchanged, so that it does not matter whether the commit went through.
@@ -149,6 +150,11 @@ class Writer:
     def _tell(self) -> None:
         self._progress.set()
         self._progress = asyncio.Event()
+
+
+def _append(batch: list[LogRow]) -> set[int]:
+    with commit("append"):
+        return stream_log.append(batch, PROCESS)
 
 
 _writer: Writer | None = None

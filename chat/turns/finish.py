@@ -27,6 +27,7 @@ from chat.store.turns import StoredTurn
 from chat.store.usage import UsageFigures
 from chat.streams.hub import TurnStream
 from chat.streams.writer import PROCESS, writer
+from chat.telemetry import commit
 from chat.turns import envelope
 
 logger = logging.getLogger(__name__)
@@ -107,7 +108,11 @@ async def finish(
     reraise=True,
 )
 async def _store(turn: StoredTurn, **ending: Any) -> bool:
-    return await in_thread(finalize_assistant_turn, turn, **ending)
+    def store() -> bool:
+        with commit("finish"):
+            return finalize_assistant_turn(turn, **ending)
+
+    return await in_thread(store)
 
 
 def figures(meter: UsageMeter, builder: AssistantContentBuilder) -> UsageFigures:

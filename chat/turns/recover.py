@@ -17,6 +17,7 @@ from chat.store.leases import take_expired
 from chat.store.stream_log import LogRow, read_log
 from chat.store.turns import StoredTurn
 from chat.streams.writer import PROCESS
+from chat.telemetry import commit
 from chat.turns import envelope
 from chat.turns.finish import figures, shown
 
@@ -32,7 +33,8 @@ def recover_expired(turn: int | None = None) -> list[int]:
     May be run by any process, any number of them at once, and again after dying half-way: a turn that was taken
     over and not ended expires again.
     """
-    taken = take_expired(conf.get("LEASE_SECONDS"), PROCESS, turn=turn)
+    with commit("take"):
+        taken = take_expired(conf.get("LEASE_SECONDS"), PROCESS, turn=turn)
     return [one.pk for one in taken if _end(one)]
 
 
@@ -52,16 +54,17 @@ def _end(turn: StoredTurn) -> bool:
     for chunk in ending:
         builder.apply(chunk)
     added = [*([] if log else chunks), *closing, *ending]
-    ended = finalize_assistant_turn(
-        turn,
-        status=TurnStatus.INTERRUPTED,
-        parts=builder.snapshot(),
-        metadata=builder.metadata,
-        usage=usage,
-        log=LogRow(turn.pk, turn.epoch, len(log) + 1, [sse.encode(chunk) for chunk in added]),
-        process=ANYBODY,
-        finish_reason="other",
-    )
+    with commit("recover"):
+        ended = finalize_assistant_turn(
+            turn,
+            status=TurnStatus.INTERRUPTED,
+            parts=builder.snapshot(),
+            metadata=builder.metadata,
+            usage=usage,
+            log=LogRow(turn.pk, turn.epoch, len(log) + 1, [sse.encode(chunk) for chunk in added]),
+            process=ANYBODY,
+            finish_reason="other",
+        )
     if ended:
         logger.warning("turn %s was recovered: its process is gone, %d chunks are kept", turn.pk, len(log))
     return ended

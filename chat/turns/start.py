@@ -14,6 +14,7 @@ from chat.store.messages import read_turn_message
 from chat.store.scope import Scope
 from chat.store.threads import open_thread
 from chat.store.turns import StoredTurn, read_turn
+from chat.telemetry import commit
 from chat.turns.recover import recover_expired
 from chat.turns.run import require_room, start_run
 from chat.turns.stop import stop_and_wait
@@ -74,16 +75,17 @@ def _begin(scope: Scope, body: ChatBody, message: UserMessage) -> StoredTurn:
 
 
 def _begin_in(scope: Scope, thread_id: uuid.UUID, body: ChatBody, message: UserMessage) -> StoredTurn:
-    return begin_turn(
-        scope,
-        thread_id,
-        turn_id=body.turn_id or message.id or str(uuid.uuid4()),
-        fingerprint=fingerprint("submit", message.parts, body.model),
-        request=body.model_dump(mode="json", exclude={"messages", "id"}, exclude_none=True),
-        user_message=NewUserMessage(parts=message.parts, client_id=message.id),
-        model=body.model or "",
-        title=title_of(message),
-    )
+    with commit("begin"):
+        return begin_turn(
+            scope,
+            thread_id,
+            turn_id=body.turn_id or message.id or str(uuid.uuid4()),
+            fingerprint=fingerprint("submit", message.parts, body.model),
+            request=body.model_dump(mode="json", exclude={"messages", "id"}, exclude_none=True),
+            user_message=NewUserMessage(parts=message.parts, client_id=message.id),
+            model=body.model or "",
+            title=title_of(message),
+        )
 
 
 def title_of(message: UserMessage) -> str:
