@@ -68,6 +68,13 @@ class AgentError(ChatError):
     message = "The assistant could not answer."
 
 
+class AgentStalled(AgentError):
+    """The agent gave no chunk for ``CHAT_STALL_SECONDS``."""
+
+    code = "agent_stalled"
+    message = "The assistant stopped answering."
+
+
 def load_agent() -> Agent:
     """The agent that ``CHAT_AGENT`` names. Raises ImportError, or TypeError for what is none."""
     found = import_string(conf.get("AGENT"))

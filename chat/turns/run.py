@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import traceback
 from collections.abc import AsyncGenerator
 
 from chat import conf
-from chat.agents.base import AgentError, TurnContext, load_agent
+from chat.agents.base import AgentError, AgentStalled, TurnContext, load_agent
 from chat.errors import ServerFull
 from chat.models import TurnStatus
 from chat.protocol import sse
@@ -34,51 +35,44 @@ logger = logging.getLogger(__name__)
 
 # An agent that never waits would keep the loop, and with it every other turn and reader.
 CHUNKS_WITHOUT_PAUSE = 100
+# Seconds that an agent gets to let go of its provider before the turn ends without it.
+CANCEL_SECONDS = 1.0
+# A day: not every event loop takes an endless timeout.
+LONGEST_WAIT = 86_400.0
 
 
 class Run:
-    """One turn being answered in this process."""
+    """One turn being answered in this process.
+
+    Two tasks: the agent's work, which may be cancelled or given up, and the run around it, which always stores an end.
+    """
 
     def __init__(self, turn: StoredTurn) -> None:
+        loop = asyncio.get_running_loop()
         self.turn = turn
         self.stream = open_stream(turn.pk)
         self._log = writer()
         self._canonical = Canonical()
         self._builder = AssistantContentBuilder()
         self._usage = UsageMeter()
-        self._cancelled_as = TurnStatus.INTERRUPTED
-        self._cancelled = False
-        self._started = False
-        self._finishing = False
-        self.task = asyncio.create_task(self._run(), name=f"turn {turn.pk}")
+        self._heard_at = loop.time()
+        self._told: asyncio.Future[Outcome] = loop.create_future()
+        self._closed = False
+        self.task = loop.create_task(self._run(), name=f"turn {turn.pk}")
 
     def cancel(self, status: TurnStatus) -> None:
         """End the run early, as ``stopped`` or ``interrupted``: what was shown so far stays. Too late, it does
         nothing.
         """
-        if not self._finishing:
-            self._cancelled, self._cancelled_as = True, status
-            if self._started:  # a task that is cancelled before its first step would never store an end
-                self.task.cancel()
+        if not self._told.done():
+            self._told.set_result(Outcome(status))
 
     async def _run(self) -> None:
-        self._started = True
         self._show(envelope.opening(self.turn))
         ended = False
         try:
-            try:
-                outcome = Outcome(self._cancelled_as) if self._cancelled else await self._answer()
-            except asyncio.CancelledError:
-                outcome = Outcome(self._cancelled_as)
-            except AgentError as problem:
-                logger.info("turn %s failed: %s", self.turn.pk, problem.code)
-                outcome = Outcome(TurnStatus.FAILED, clean_text(problem.code)[:64], clean_text(problem.text))
-            except Exception as problem:
-                # Where, but not what: an exception's own words may hold the conversation or a key.
-                where = "".join(traceback.format_tb(problem.__traceback__))
-                logger.error("turn %s failed: %s at\n%s", self.turn.pk, type(problem).__name__, where)
-                outcome = Outcome(TurnStatus.FAILED, AgentError.code, AgentError.message)
-            self._finishing = True
+            outcome = await self._outcome()
+            self._closed = True
             ended = await finish(self.turn, outcome, self.stream, self._canonical, self._builder, self._usage)
         except UNAVAILABLE:
             logger.error("the end of turn %s could not be stored; it is recovered when its lease is out", self.turn.pk)
@@ -88,6 +82,42 @@ class Run:
                 close_stream(self.stream)
             else:
                 await hand_over(self.stream)
+
+    async def _outcome(self) -> Outcome:
+        """Let the agent work until it ends, somebody ends it, or it is silent for ``CHAT_STALL_SECONDS``."""
+        loop = asyncio.get_running_loop()
+        work = loop.create_task(self._answer(), name=f"agent of turn {self.turn.pk}")
+        while not (work.done() or self._told.done()):
+            patience = self._heard_at + conf.get("STALL_SECONDS") - loop.time()
+            if patience <= 0:
+                logger.warning("turn %s failed: its agent is silent", self.turn.pk)
+                self._told.set_result(Outcome(TurnStatus.FAILED, AgentStalled.code, AgentStalled.message))
+                break
+            waits = min(patience, LONGEST_WAIT)
+            await asyncio.wait({work, self._told}, timeout=waits, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            work.cancel()
+            if not (await asyncio.wait({work}, timeout=CANCEL_SECONDS))[0]:
+                logger.warning("the agent of turn %s does not let itself be cancelled", self.turn.pk)
+                _abandoned.add(work)
+                work.add_done_callback(_forget)
+                return self._told.result()
+        outcome = self._outcome_of(work)
+        return self._told.result() if self._told.done() else outcome
+
+    def _outcome_of(self, work: asyncio.Task[Outcome]) -> Outcome:
+        if work.cancelled():  # by the agent itself: whoever ends a run has told how
+            return Outcome(TurnStatus.STOPPED)
+        problem = work.exception()
+        if problem is None:
+            return work.result()
+        if isinstance(problem, AgentError):
+            logger.info("turn %s failed: %s", self.turn.pk, problem.code)
+            return Outcome(TurnStatus.FAILED, clean_text(problem.code)[:64], clean_text(problem.text))
+        # Where, but not what: an exception's own words may hold the conversation or a key.
+        where = "".join(traceback.format_tb(problem.__traceback__))
+        logger.error("turn %s failed: %s at\n%s", self.turn.pk, type(problem).__name__, where)
+        return Outcome(TurnStatus.FAILED, AgentError.code, AgentError.message)
 
     async def _answer(self) -> Outcome:
         earlier, message = await in_thread(read_history, self.turn, conf.get("HISTORY_MESSAGES"))
@@ -100,13 +130,17 @@ class Run:
             model=self.turn.model,
             usage=self._usage,
         )
+        loop = asyncio.get_running_loop()
         chunks = load_agent().run(context)
         count = 0
         try:
             async for chunk in chunks:
+                self._heard_at = loop.time()
                 self._show(self._canonical.feed(chunk))
                 if self._log.full:
+                    self._heard_at = math.inf  # it is us that the agent waits for
                     await self._log.room()
+                    self._heard_at = loop.time()
                 count += 1
                 if count % CHUNKS_WITHOUT_PAUSE == 0:
                     await asyncio.sleep(0)
@@ -121,13 +155,22 @@ class Run:
         return Outcome(TurnStatus.COMPLETED)
 
     def _show(self, chunks: list[Chunk]) -> None:
+        if self._closed:  # an agent that was given up goes on talking
+            return
         for chunk in chunks:
             self._builder.apply(chunk)
         self._log.add(self.stream, self.turn.epoch, [sse.encode(chunk) for chunk in chunks])
 
 
 _runs: dict[int, Run] = {}
+_abandoned: set[asyncio.Task[Outcome]] = set()
 _draining = False
+
+
+def _forget(work: asyncio.Task[Outcome]) -> None:
+    _abandoned.discard(work)
+    if not work.cancelled():
+        work.exception()  # nobody asks any more, and asyncio would say so
 
 
 def start_run(turn: StoredTurn) -> Run:

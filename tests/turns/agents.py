@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 from chat.agents.base import TurnContext
@@ -50,3 +52,29 @@ class Says:
     async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
         for chunk in self.chunks:
             yield chunk
+
+
+class Stalls:
+    """Says a word, and then nothing any more."""
+
+    async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
+        yield {"type": "text-delta", "id": "1", "delta": "Well, "}
+        await asyncio.Event().wait()
+
+
+class Stubborn:
+    """Does not let itself be cancelled, and goes on talking."""
+
+    async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
+        for number in range(400):
+            yield {"type": "text-delta", "id": "1", "delta": f"{number} "}
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.005)
+
+
+class Hurries:
+    """As many chunks as the engine takes."""
+
+    async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
+        for _ in range(2000):
+            yield {"type": "text-delta", "id": "1", "delta": "x" * 500}
