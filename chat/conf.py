@@ -38,6 +38,8 @@ DEFAULTS: dict[str, Any] = {
     "PENDING_BYTES": 16 * 1024 * 1024,
     # Turns that one process runs at once; beyond it a send is refused with 503.
     "MAX_LIVE_TURNS": 500,
+    # Turns that may wait in one thread for the busy one to end (``on_busy: enqueue``).
+    "MAX_QUEUED_TURNS": 20,
     # Seconds without a chunk after which an agent is taken for stuck, and its turn fails.
     "STALL_SECONDS": 300.0,
     # Seconds between comment lines on an idle stream, so that proxies keep it open.

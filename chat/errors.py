@@ -94,6 +94,13 @@ class ThreadBusy(Conflict):
     message = "The thread is answering another message."
 
 
+class QueueFull(Conflict):
+    """As many turns wait in the thread as may. Nothing was written."""
+
+    code = "queue_full"
+    message = "Too many messages wait in this thread already."
+
+
 class Contention(ChatError):
     """Rows came and went under us more often than the loop allows; the request may be sent again."""
 

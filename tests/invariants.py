@@ -15,7 +15,7 @@ BROKEN = {
         SELECT t.id, count(u.id) FROM chat_turns t LEFT JOIN token_usage u ON u.turn_id = t.id
          WHERE t.status IN ('completed', 'stopped', 'interrupted', 'failed') GROUP BY 1 HAVING count(u.id) <> 1""",
     "a turn without its shell": """
-        SELECT t.id FROM chat_turns t WHERE t.thread_id IS NOT NULL AND NOT EXISTS (
+        SELECT t.id FROM chat_turns t WHERE t.thread_id IS NOT NULL AND t.started_at IS NOT NULL AND NOT EXISTS (
             SELECT FROM chat_messages m
              WHERE m.thread_id = t.thread_id AND m.turn_id = t.turn_id AND m.role = 'assistant')""",
     "an ended turn without an end": """

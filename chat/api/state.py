@@ -9,6 +9,7 @@ from chat.api import messages, turns
 from chat.api.threads import named_thread
 from chat.api.views import ChatView, answer
 from chat.store.messages import read_messages
+from chat.store.queue import queued_message, queued_turns
 from chat.store.threads import read_thread
 from chat.store.turns import live_turn
 from chat.streams.cursors import Cursor
@@ -33,6 +34,8 @@ class State(ChatView):
                 "messages": shown,
                 "turn": live and {**turns.shown(live), "cursor": str(Cursor(live.pk, 0))},
                 "approvals": [],
-                "queued": [],
+                "queued": [
+                    {**turns.shown(turn), "message": queued_message(turn)} for turn in queued_turns(asker, thread)
+                ],
             }
         )

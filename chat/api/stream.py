@@ -32,6 +32,7 @@ from chat.errors import (
     TurnNotFound,
     Unavailable,
 )
+from chat.models import TurnStatus
 from chat.protocol import sse
 from chat.protocol.requests import ChatBody, checked_name, parse
 from chat.store.crossing import in_thread
@@ -42,7 +43,7 @@ from chat.store.turns import StoredTurn, live_turn, read_turn
 from chat.streams.cursors import Cursor, parse_cursor
 from chat.turns.read import read_stream
 from chat.turns.start import start_turn
-from chat.turns.stop import stop_thread
+from chat.turns.stop import stop_thread, stop_turn
 
 logger = logging.getLogger(__name__)
 
@@ -147,6 +148,17 @@ async def stop(asked: Asked, thread_id: str) -> Answer:
     thread = await in_thread(find_thread, asked.asker, checked_name(thread_id, "thread_id"))
     turn = await stop_thread(asked.asker, thread)
     return Answer(200, {"status": "idle"}) if turn is None else Answer(202, {"status": "stopping", "turn": turn})
+
+
+@asgi("POST")
+async def stop_one(asked: Asked, pk: int) -> Answer:
+    """``POST /api/turns/{pk}/stop``: 202 when this live turn is asked to stop; 200 ``stopped`` for a queued one, which
+    is cancelled by it, and ``idle`` for one that has ended.
+    """
+    turn = await stop_turn(asked.asker, pk)
+    if turn.streaming:
+        return Answer(202, {"status": "stopping", "turn": pk})
+    return Answer(200, {"status": "stopped" if turn.status == TurnStatus.QUEUED else "idle", "turn": pk})
 
 
 async def _serve(

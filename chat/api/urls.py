@@ -14,6 +14,7 @@ urlpatterns = [
     path("chat/<str:thread_id>/stop", stream.stop, name="chat-stop"),
     path("turns/<int:pk>", Turn.as_view(), name="turn"),
     path("turns/<int:pk>/stream", stream.turn_stream, name="turn-stream"),
+    path("turns/<int:pk>/stop", stream.stop_one, name="turn-stop"),
     path("threads/", Threads.as_view(), name="threads"),
     path("threads/<str:thread_id>/", Thread.as_view(), name="thread"),
     path("threads/<str:thread_id>/state/", State.as_view(), name="thread-state"),

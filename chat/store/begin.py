@@ -11,7 +11,7 @@ from chat.store.messages import BUSY_SQL
 from chat.store.scope import VISIBLE_THREAD, Scope
 from chat.store.sql import ATTEMPTS, encoded, row, undone_on_error
 from chat.store.threads import require_thread
-from chat.store.turns import TURN_COLUMNS, StoredTurn, find, message_id, stored_turn
+from chat.store.turns import THREAD_CHANNEL, TURN_COLUMNS, StoredTurn, find, message_id, stored_turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,30 @@ def persist_assistant_shell(
     )
 
 
+# The rows of a turn that begins: wants ``turn`` as a CTE. The conflict clause repeats the index's predicate literally:
+# as a bound parameter it fails from the 11th execution on, under a generic plan.
+MESSAGES = """message AS (
+    INSERT INTO chat_messages (thread_id, turn_id, role, parts, author_id, client_id, model)
+    SELECT turn.thread_id, turn.turn_id, new.role, new.parts,
+           CASE WHEN new.role = 'user' THEN turn.user_id END, new.client_id, new.model
+      FROM turn, LATERAL (VALUES
+          (1, 'user', {user_parts}, ({client_id})::varchar, ''),
+          (2, 'assistant', '[]'::jsonb, NULL, turn.model)
+      ) AS new (place, role, parts, client_id, model)
+     WHERE new.role = 'assistant' OR {has_user_message}
+     ORDER BY new.place
+    ON CONFLICT (thread_id, turn_id, role) WHERE turn_id IS NOT NULL
+    DO UPDATE SET parts = EXCLUDED.parts, author_id = EXCLUDED.author_id, client_id = EXCLUDED.client_id,
+                  model = EXCLUDED.model, metadata = chat_messages.metadata - 'appended',
+                  updated_at = clock_timestamp()
+    RETURNING id, thread_id, role
+), activity AS (
+    UPDATE chat_threads
+       SET updated_at = clock_timestamp(), title = CASE WHEN title = '' THEN {title} ELSE title END
+     WHERE id IN (SELECT thread_id FROM message)
+)"""
 # The conflict clause of the turn names no index on purpose: the turn id again and a busy thread both mean "not
-# made", and the statements behind it tell which. That of the messages repeats the index's predicate literally: as
-# a bound parameter it fails from the 11th execution on, under a generic plan.
+# made", and the statements behind it tell which.
 BEGIN = f"""
 WITH thread AS (
     SELECT id FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD} FOR NO KEY UPDATE
@@ -114,27 +135,15 @@ WITH thread AS (
            %(owner)s, %(model)s, clock_timestamp(), clock_timestamp()
       FROM thread
     ON CONFLICT DO NOTHING
-    RETURNING *
-), message AS (
-    INSERT INTO chat_messages (thread_id, turn_id, role, parts, author_id, client_id, model)
-    SELECT turn.thread_id, turn.turn_id, new.role, new.parts,
-           CASE WHEN new.role = 'user' THEN turn.user_id END, new.client_id, new.model
-      FROM turn, (VALUES
-          (1, 'user', %(user_parts)s::jsonb, %(client_id)s::varchar, ''),
-          (2, 'assistant', '[]'::jsonb, NULL, %(model)s)
-      ) AS new (place, role, parts, client_id, model)
-     WHERE new.role = 'assistant' OR %(has_user_message)s
-     ORDER BY new.place
-    ON CONFLICT (thread_id, turn_id, role) WHERE turn_id IS NOT NULL
-    DO UPDATE SET parts = EXCLUDED.parts, author_id = EXCLUDED.author_id, client_id = EXCLUDED.client_id,
-                  model = EXCLUDED.model, metadata = chat_messages.metadata - 'appended',
-                  updated_at = clock_timestamp()
-    RETURNING id, thread_id, role
-), activity AS (
-    UPDATE chat_threads
-       SET updated_at = clock_timestamp(), title = CASE WHEN title = '' THEN %(title)s ELSE title END
-     WHERE id IN (SELECT thread_id FROM message)
-)
+    RETURNING *, pg_notify('{THREAD_CHANNEL}', thread_id::text)
+), {
+    MESSAGES.format(
+        has_user_message="%(has_user_message)s",
+        user_parts="%(user_parts)s::jsonb",
+        client_id="%(client_id)s",
+        title="%(title)s",
+    )
+}
 SELECT {TURN_COLUMNS},
        coalesce((SELECT id FROM message WHERE role = 'user'), {message_id("user")}) AS user_message_id,
        (SELECT id FROM message WHERE role = 'assistant') AS assistant_message_id

@@ -8,7 +8,7 @@ from typing import Any
 from chat.models import TurnStatus
 from chat.store.sql import UNAVAILABLE, DatabaseError, encoded, row, rows, undone_on_error
 from chat.store.stream_log import CHANNEL, LogRow, news
-from chat.store.turns import StoredTurn
+from chat.store.turns import THREAD_CHANNEL, StoredTurn
 from chat.store.usage import USAGE_COLUMNS, USAGE_VALUES, UsageFigures
 
 logger = logging.getLogger(__name__)
@@ -52,13 +52,16 @@ def finalize_assistant_turn(
     }
     try:
         with undone_on_error():
-            return row(FINALIZE.format(usage=WITH_USAGE), **ending, **usage.parameters()) is not None
+            return (
+                row(FINALIZE.format(usage=WITH_USAGE, thread_channel=THREAD_CHANNEL), **ending, **usage.parameters())
+                is not None
+            )
     except UNAVAILABLE:
         raise  # no database: nothing was wrong with the usage
     except DatabaseError:
         logger.exception("usage of turn %s could not be written; its answer is", turn.pk)
     with undone_on_error():
-        ended = row(FINALIZE.format(usage=""), **ending) is not None
+        ended = row(FINALIZE.format(usage="", thread_channel=THREAD_CHANNEL), **ending) is not None
     if ended:
         try:
             with undone_on_error():
@@ -77,7 +80,8 @@ WITH thread AS (
        SET status = %(status)s, finish_reason = %(finish_reason)s, error_code = %(error_code)s,
            error_text = %(error_text)s, last_seq = %(last_seq)s, finished_at = clock_timestamp()
       FROM thread
-     WHERE t.id = %(turn)s AND t.thread_id = thread.id AND t.epoch = %(epoch)s AND t.status = 'streaming'
+     WHERE t.id = %(turn)s AND t.thread_id = thread.id AND t.epoch = %(epoch)s
+       AND t.status IN ('streaming', 'queued')
     RETURNING t.id, t.thread_id, t.turn_id, t.user_id
 ), message AS (
     UPDATE chat_messages m
@@ -91,7 +95,7 @@ WITH thread AS (
 ), activity AS (
     UPDATE chat_threads SET updated_at = clock_timestamp() WHERE id IN (SELECT thread_id FROM turn)
 ){usage}
-SELECT id, pg_notify(%(channel)s, %(news)s) FROM turn
+SELECT id, pg_notify(%(channel)s, %(news)s), pg_notify('{thread_channel}', thread_id::text) FROM turn
 """
 WITH_USAGE = f""", usage AS (
     INSERT INTO token_usage (turn_id, message_id, thread_id, user_id, {USAGE_COLUMNS})

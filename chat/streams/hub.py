@@ -90,8 +90,11 @@ _streams: dict[int, TurnStream] = {}
 
 
 def open_stream(turn: int) -> TurnStream:
-    """The stream of a turn that begins to run in this process."""
-    stream = _streams[turn] = TurnStream(turn)
+    """The stream of a turn that begins to run in this process; readers may wait for it already."""
+    stream = _streams.get(turn)
+    if stream is None or stream.ended:
+        stream = _streams[turn] = TurnStream(turn)
+    stream.followed = False
     return stream
 
 
@@ -136,7 +139,7 @@ def close_stream(stream: TurnStream) -> None:
 
 def _forget_later(stream: TurnStream) -> None:
     def forget() -> None:
-        if _streams.get(stream.turn) is stream and not (stream.followed and stream.readers):
+        if _streams.get(stream.turn) is stream and (stream.ended or (stream.followed and not stream.readers)):
             del _streams[stream.turn]
 
     asyncio.get_running_loop().call_later(conf.get("STREAM_LINGER_SECONDS"), forget)

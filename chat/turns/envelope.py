@@ -17,8 +17,10 @@ def opening(turn: StoredTurn) -> list[Chunk]:
     metadata = {"thread_id": str(turn.thread_id), "turn_id": turn.turn_id}
     if turn.model:
         metadata["model"] = turn.model
+    # A queued turn has no answer yet.
+    named = {} if turn.assistant_message_id is None else {"messageId": str(turn.assistant_message_id)}
     chunks: list[Chunk] = [
-        {"type": "start", "messageId": str(turn.assistant_message_id), "messageMetadata": metadata},
+        {"type": "start", **named, "messageMetadata": metadata},
         transient_data("data-turn", {"turn": turn.pk, "turn_id": turn.turn_id, "status": turn.status}),
     ]
     for kind, message_id in (

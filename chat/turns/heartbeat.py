@@ -14,6 +14,7 @@ from chat.models import TurnStatus
 from chat.store.leases import renew
 from chat.store.sql import connection
 from chat.turns import run
+from chat.turns.queue import left_behind
 from chat.turns.recover import recover_expired
 
 logger = logging.getLogger(__name__)
@@ -47,11 +48,18 @@ def _beat(loop: asyncio.AbstractEventLoop) -> None:
             try:
                 _renew(loop)
                 recover_expired()
+                _begin_waiting(loop)
             except Exception as problem:  # the next beat tries again; a lease lasts for three
                 logger.warning("a heartbeat failed: %s", type(problem).__name__)
                 connection().close()
     finally:
         connection().close()
+
+
+def _begin_waiting(loop: asyncio.AbstractEventLoop) -> None:
+    if run.has_room():
+        for turn in left_behind():
+            loop.call_soon_threadsafe(run.start_run, turn)
 
 
 def _renew(loop: asyncio.AbstractEventLoop) -> None:

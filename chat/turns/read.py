@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import orjson
 
-from chat.errors import CursorGone
+from chat.errors import CursorGone, MessageNotFound
 from chat.models import TurnStatus
 from chat.protocol import sse
 from chat.protocol.replay import replay
 from chat.store.crossing import in_thread
-from chat.store.messages import StoredMessage, read_turn_message
+from chat.store.messages import read_turn_message
 from chat.store.scope import Scope
 from chat.store.turns import StoredTurn
 from chat.streams.hub import find_stream, follow
@@ -29,8 +30,12 @@ async def read_stream(scope: Scope, turn: StoredTurn, after: int = 0) -> AsyncIt
         raise CursorGone
     if not pruned:
         return _joined(stream.read(after))
-    message = await in_thread(read_turn_message, scope, turn.thread_id, turn.turn_id, "assistant")
-    return _joined(_once(b"".join(stored_frames(turn, message))))
+    try:
+        message = await in_thread(read_turn_message, scope, turn.thread_id, turn.turn_id, "assistant")
+        parts = orjson.loads(orjson.dumps(message.parts))
+    except MessageNotFound:  # cancelled while it was queued
+        parts = []
+    return _joined(_once(b"".join(stored_frames(turn, parts))))
 
 
 async def _joined(frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -43,8 +48,8 @@ async def _once(piece: bytes) -> AsyncIterator[bytes]:
     yield piece
 
 
-def stored_frames(turn: StoredTurn, message: StoredMessage) -> list[bytes]:
-    """An ended turn's stream out of its stored message: it folds to the same parts, and has no cursors."""
+def stored_frames(turn: StoredTurn, parts: list[dict[str, Any]]) -> list[bytes]:
+    """An ended turn's stream out of its stored parts: it folds to the same parts, and has no cursors."""
     ending = envelope.ending(
         TurnStatus(turn.status),
         finish_reason=turn.finish_reason,
@@ -52,5 +57,4 @@ def stored_frames(turn: StoredTurn, message: StoredMessage) -> list[bytes]:
         error_code=turn.error_code,
         error_text=turn.error_text,
     )
-    parts = orjson.loads(orjson.dumps(message.parts))
     return [sse.frame(sse.encode(chunk)) for chunk in (*envelope.opening(turn), *replay(parts), *ending)]

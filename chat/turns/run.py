@@ -30,6 +30,7 @@ from chat.streams.hub import close_stream, hand_over, open_stream
 from chat.streams.writer import writer
 from chat.turns import envelope
 from chat.turns.finish import Outcome, finish
+from chat.turns.queue import next_turn
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class Run:
             _runs.pop(self.turn.pk, None)
             if ended:
                 close_stream(self.stream)
+                await _go_on(self.turn)
             else:
                 await hand_over(self.stream)
 
@@ -180,6 +182,18 @@ def start_run(turn: StoredTurn) -> Run:
     return run
 
 
+async def _go_on(ended: StoredTurn) -> None:
+    """Run the next turn of the thread, if one waits and this process may."""
+    if has_room():
+        try:
+            waiting = await in_thread(next_turn, ended.thread_id)
+        except Exception as problem:  # the next sweep does it
+            logger.warning("the queue behind turn %s could not be read: %s", ended.pk, type(problem).__name__)
+        else:
+            if waiting is not None:
+                start_run(waiting)
+
+
 def lost(turn: int) -> None:
     """A turn's epoch moved on: whoever took it over ends it, and our call of the provider is for nothing."""
     if (run := _runs.get(turn)) is not None:
@@ -200,8 +214,13 @@ def live_turns() -> list[tuple[int, int]]:
 
 def require_room() -> None:
     """Raises ServerFull when this process runs as many turns as it may, or is about to exit."""
-    if _draining or len(_runs) >= conf.get("MAX_LIVE_TURNS"):
+    if not has_room():
         raise ServerFull
+
+
+def has_room() -> bool:
+    """Whether this process may run one more turn."""
+    return not _draining and len(_runs) < conf.get("MAX_LIVE_TURNS")
 
 
 async def drain() -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from typing import Any
 
 from chat import conf
-from chat.errors import InvalidInput, ThreadBusy
+from chat.errors import Contention, InvalidInput, ThreadBusy
 from chat.protocol.requests import ChatBody, UserMessage, fingerprint, new_user_message
 from chat.store.begin import NewUserMessage, begin_turn
 from chat.store.crossing import in_thread
 from chat.store.messages import read_turn_message
+from chat.store.queue import enqueue_turn
 from chat.store.scope import Scope
+from chat.store.sql import ATTEMPTS
 from chat.store.threads import open_thread
 from chat.store.turns import StoredTurn, read_turn
+from chat.streams.writer import PROCESS
 from chat.telemetry import commit
 from chat.turns.recover import recover_expired
 from chat.turns.run import require_room, start_run
@@ -23,19 +27,19 @@ TITLE_CHARS = 80
 
 
 async def start_turn(scope: Scope, body: ChatBody) -> StoredTurn:
-    """Answer a send: rows written and the run begun when this returns, or the turn that the same send began before.
+    """Answer a send: rows written and the run begun when this returns, or the turn that the same send began before, or
+    a queued one.
 
     A busy thread is dealt with as ``on_busy`` says. Without it: a client that has seen the busy turn's question and
     moved on, as an AI SDK client does after its ``stop()``, means the turn to be stopped; any other is refused.
 
-    Raises InvalidInput, ThreadNotFound, TurnConflict, ThreadBusy, ServerFull; then nothing was written.
+    Raises InvalidInput, ThreadNotFound, TurnConflict, ThreadBusy, QueueFull, ServerFull, Contention; then nothing was
+    written.
     """
     if body.trigger != "submit-message":
         raise InvalidInput("trigger", "Only submit-message is known here.")
     if body.message_id is not None:
         raise InvalidInput("messageId", "Only new messages can be sent here.")
-    if body.on_busy == "enqueue":
-        raise InvalidInput("on_busy", "Only reject and stop are known here.")
     message = new_user_message(body, max_chars=conf.get("MAX_MESSAGE_CHARS"))
     require_room()
     # Shielded: a client that hangs up in this moment must not leave a begun turn without a run.
@@ -50,7 +54,7 @@ async def _start(scope: Scope, body: ChatBody, message: UserMessage) -> StoredTu
             raise
         await stop_and_wait(scope, busy.details["turn"])
         turn = await in_thread(_begin, scope, body, message)
-    if turn.created:
+    if turn.created and turn.streaming:
         start_run(turn)
     return turn
 
@@ -66,26 +70,29 @@ async def _means_stop(scope: Scope, body: ChatBody, busy: int) -> bool:
 
 def _begin(scope: Scope, body: ChatBody, message: UserMessage) -> StoredTurn:
     thread_id = open_thread(scope, body.id)
-    try:
-        return _begin_in(scope, thread_id, body, message)
-    except ThreadBusy as busy:
-        if not recover_expired(busy.details["turn"]):  # its process is alive
-            raise
-        return _begin_in(scope, thread_id, body, message)
-
-
-def _begin_in(scope: Scope, thread_id: uuid.UUID, body: ChatBody, message: UserMessage) -> StoredTurn:
-    with commit("begin"):
-        return begin_turn(
-            scope,
-            thread_id,
-            turn_id=body.turn_id or message.id or str(uuid.uuid4()),
-            fingerprint=fingerprint("submit", message.parts, body.model),
-            request=body.model_dump(mode="json", exclude={"messages", "id"}, exclude_none=True),
-            user_message=NewUserMessage(parts=message.parts, client_id=message.id),
-            model=body.model or "",
-            title=title_of(message),
-        )
+    turn_id = body.turn_id or message.id or str(uuid.uuid4())
+    wanted: dict[str, Any] = {
+        "fingerprint": fingerprint("submit", message.parts, body.model),
+        "request": body.model_dump(mode="json", exclude={"messages", "id"}, exclude_none=True),
+        "user_message": NewUserMessage(parts=message.parts, client_id=message.id),
+        "model": body.model or "",
+        "title": title_of(message),
+    }
+    for _ in range(ATTEMPTS):
+        try:
+            with commit("begin"):
+                return begin_turn(scope, thread_id, turn_id, owner=PROCESS, **wanted)
+        except ThreadBusy as busy:
+            if recover_expired(busy.details["turn"]):  # its process is gone
+                continue
+            if body.on_busy != "enqueue":
+                raise
+        with commit("enqueue"):
+            queued = enqueue_turn(scope, thread_id, turn_id, most=conf.get("MAX_QUEUED_TURNS"), **wanted)
+        if queued is not None:
+            return queued
+        # The busy turn has ended between the two: once more.
+    raise Contention
 
 
 def title_of(message: UserMessage) -> str:

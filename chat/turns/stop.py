@@ -1,4 +1,4 @@
-"""Stop a live turn."""
+"""Stop a live turn, cancel a queued one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ import uuid
 
 from chat.errors import ThreadBusy
 from chat.models import TurnStatus
+from chat.protocol import sse
 from chat.store.crossing import in_thread
+from chat.store.finalize import finalize_assistant_turn
 from chat.store.scope import Scope
-from chat.store.turns import read_turn, request_stop
+from chat.store.stream_log import LogRow
+from chat.store.turns import StoredTurn, read_turn, request_stop
+from chat.store.usage import UsageFigures
+from chat.turns import envelope
+from chat.turns.recover import ANYBODY
 from chat.turns.run import cancel
 
 # Seconds that a send waits for the end of the turn it stops, and between two looks.
@@ -26,6 +32,34 @@ async def stop_thread(scope: Scope, thread_id: uuid.UUID, *, only: int | None = 
     if turn is not None:
         cancel(turn, TurnStatus.STOPPED)  # at once, where it runs here; elsewhere the row and the NOTIFY do it
     return turn
+
+
+async def stop_turn(scope: Scope, pk: int) -> StoredTurn:
+    """Ask one turn to stop, or cancel it if it is still queued; returns it as it stood before. Raises TurnNotFound.
+
+    Race: a queued turn that is promoted in this moment. The cancel is a compare-and-set on its epoch, which a
+    promotion raises; when it comes too late, the turn is stopped like any live one.
+    """
+    turn = await in_thread(read_turn, scope, pk)
+    if turn.status == TurnStatus.QUEUED and await in_thread(_cancel_queued, turn):
+        return turn
+    await stop_thread(scope, turn.thread_id, only=pk)
+    return turn
+
+
+def _cancel_queued(turn: StoredTurn) -> bool:
+    ending = envelope.ending(TurnStatus.STOPPED, finish_reason="other", usage=None, error_code="", error_text="")
+    chunks = [sse.encode(chunk) for chunk in (*envelope.opening(turn), *ending)]
+    return finalize_assistant_turn(
+        turn,
+        status=TurnStatus.STOPPED,
+        parts=[],
+        metadata={},
+        usage=UsageFigures(),
+        log=LogRow(turn.pk, turn.epoch, 1, chunks),
+        process=ANYBODY,
+        finish_reason="other",
+    )
 
 
 async def stop_and_wait(scope: Scope, turn: int) -> None:

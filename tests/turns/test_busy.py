@@ -51,7 +51,7 @@ async def test_a_client_that_aborts_and_sends_the_next_message_stops_the_abandon
     await sync_to_async(assert_invariants)()
 
 
-@pytest.mark.parametrize(("on_busy", "status"), [("stop", 200), ("reject", 409), (None, 409), ("enqueue", 400)])
+@pytest.mark.parametrize(("on_busy", "status"), [("stop", 200), ("reject", 409), (None, 409)])
 async def test_on_busy_decides(client: Client, on_busy: str | None, status: int) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as stream:
         await until(stream, "text-delta")

@@ -33,7 +33,8 @@ async def test_an_agent_that_waits_for_our_log_is_not_silent(client: Client) -> 
             begun = time.monotonic()
             async with aclosing(stream.events()) as events:
                 async for event in events:
-                    assert event.chunk and event.chunk["type"] != "error"
+                    assert event.chunk
+                    assert event.chunk["type"] != "error"
                     if time.monotonic() - begun > 1.5:
                         break
     assert (await Turn.objects.aget(turn_id="m1")).status == "streaming"
