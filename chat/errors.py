@@ -44,6 +44,13 @@ class NotAuthenticated(ChatError):
     message = "Log in, or send a bearer token."
 
 
+class AccessLost(NotAuthenticated):
+    """An open stream's reader logged out, or may not see the thread any more."""
+
+    code = "access_lost"
+    message = "Your access to this thread has ended."
+
+
 class OriginRefused(ChatError):
     """A session's unsafe request without a CSRF token and not from this host's own pages."""
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
@@ -22,8 +22,13 @@ from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
+from chat.access.grants import Grant, grant_of
 from chat.errors import InvalidInput, NotAuthenticated, OriginRefused
+from chat.models import ApiToken
 from chat.store import tokens
+
+# What a page that holds a token offers beside the real subprotocol.
+BEARER_PROTOCOL = "bearer."
 
 
 class SessionOrOrigin(SessionAuthentication):
@@ -44,14 +49,14 @@ class SessionOrOrigin(SessionAuthentication):
 class Bearer(BaseAuthentication):
     """``Authorization: Bearer <token>``. No cookie is involved, so no CSRF check either."""
 
-    def authenticate(self, request: Request) -> tuple[AbstractBaseUser, None] | None:
+    def authenticate(self, request: Request) -> tuple[AbstractBaseUser, ApiToken] | None:
         scheme, _, token = get_authorization_header(request).decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        user = tokens.user_of_token(token.strip())
-        if user is None:
+        found = tokens.find_token(token.strip())
+        if found is None:
             raise NotAuthenticated("This token is not known, or was revoked.")
-        return user, None
+        return found.user, found
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
@@ -87,11 +92,33 @@ _session = SessionMiddleware(_no_view)
 _session_user = AuthenticationMiddleware(_no_view)
 
 
-def authenticate(scope: dict[str, Any], body: bytes) -> AbstractBaseUser:
-    """The user behind an ASGI request, by the same authenticators, CSRF and host rules as the views.
+def authenticate(scope: dict[str, Any], body: bytes) -> Grant:
+    """Who is behind an ASGI request, by the same authenticators, CSRF and host rules as the views.
 
     Uses the database: call it in a thread. Raises NotAuthenticated, OriginRefused, InvalidInput (``host``).
     """
+    return _grant(_request(scope, body))
+
+
+def authenticate_socket(scope: dict[str, Any]) -> Grant:
+    """The same for a WebSocket's handshake. A page cannot set its headers, so a token may come as the subprotocol
+    ``bearer.<token>``; and no browser asks before it lets a foreign page open one, so a session needs an ``Origin``
+    that is this host's or trusted.
+    """
+    tokens_offered = [one for one in scope.get("subprotocols", ()) if one.startswith(BEARER_PROTOCOL)]
+    headers = [
+        *scope["headers"],
+        *((b"authorization", b"Bearer " + one.removeprefix(BEARER_PROTOCOL).encode()) for one in tokens_offered[:1]),
+    ]
+    scheme = "https" if scope.get("scheme") == "wss" else "http"
+    request = _request({**scope, "type": "http", "method": "GET", "scheme": scheme, "headers": headers}, b"")
+    grant = _grant(request)
+    if grant.session_key is not None and not _own_origin(request):
+        raise OriginRefused("A WebSocket of a session needs an Origin of this host.")
+    return grant
+
+
+def _request(scope: dict[str, Any], body: bytes) -> Request:
     plain = ASGIRequest(scope, BytesIO(body))
     try:
         plain.get_host()
@@ -99,16 +126,16 @@ def authenticate(scope: dict[str, Any], body: bytes) -> AbstractBaseUser:
         raise InvalidInput("host", "This host name is not served here.") from None
     _session.process_request(plain)
     _session_user.process_request(plain)
-    request = Request(
+    return Request(
         plain,
         authenticators=[
             kind() for kind in cast(list[type[BaseAuthentication]], api_settings.DEFAULT_AUTHENTICATION_CLASSES)
         ],
     )
+
+
+def _grant(request: Request) -> Grant:
     try:
-        user = request.user
+        return grant_of(request)
     except AuthenticationFailed as problem:
         raise NotAuthenticated(str(problem.detail)) from None
-    if isinstance(user, AnonymousUser) or not user.is_authenticated:
-        raise NotAuthenticated
-    return user

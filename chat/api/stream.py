@@ -15,15 +15,17 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
+from uuid import UUID
 
 import orjson
 from django.http import HttpRequest, HttpResponse
 
 from chat import conf
 from chat.access.authentication import authenticate
-from chat.access.scopes import scope_of
+from chat.access.grants import Grant
 from chat.api import errors as wire
 from chat.errors import (
+    AccessLost,
     BodyTooLarge,
     ChatError,
     InternalError,
@@ -41,6 +43,7 @@ from chat.store.sql import UNAVAILABLE
 from chat.store.threads import find_thread
 from chat.store.turns import StoredTurn, live_turn, read_turn
 from chat.streams.cursors import Cursor, parse_cursor
+from chat.streams.readers import while_allowed
 from chat.turns.read import read_stream
 from chat.turns.start import start_turn
 from chat.turns.stop import stop_thread, stop_turn
@@ -59,10 +62,14 @@ class ClientGone(Exception):
 class Asked:
     """A request as an endpoint sees it."""
 
-    asker: Scope
+    grant: Grant
     body: bytes
     query: dict[str, list[str]]
     headers: dict[bytes, bytes]
+
+    @property
+    def asker(self) -> Scope:
+        return self.grant.scope
 
     def after(self) -> Cursor | None:
         """Where the reader was: ``?after=``, or what an EventSource sends by itself. Raises InvalidInput."""
@@ -81,7 +88,15 @@ class Answer:
     body: Any = None
 
 
-Endpoint = Callable[..., Awaitable["Answer | AsyncIterator[bytes]"]]
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """A stream as the answer, for as long as the asker may see the thread."""
+
+    thread: UUID
+    frames: AsyncIterator[bytes]
+
+
+Endpoint = Callable[..., Awaitable[Answer | Streamed]]
 
 
 def asgi(method: str) -> Callable[[Endpoint], Callable[..., HttpResponse]]:
@@ -107,14 +122,14 @@ def asgi(method: str) -> Callable[[Endpoint], Callable[..., HttpResponse]]:
 
 
 @asgi("POST")
-async def send_message(asked: Asked) -> AsyncIterator[bytes]:
+async def send_message(asked: Asked) -> Streamed:
     """``POST /api/chat``: begin a turn, or join the one that this retry means, and stream it."""
     turn = await start_turn(asked.asker, parse(asked.body, ChatBody))
-    return await read_stream(asked.asker, turn)
+    return await _stream(asked, turn)
 
 
 @asgi("GET")
-async def resume(asked: Asked, thread_id: str) -> Answer | AsyncIterator[bytes]:
+async def resume(asked: Asked, thread_id: str) -> Answer | Streamed:
     """``GET /api/chat/{id}/stream``: the live turn from its start, or what follows a cursor; 204 when none is live."""
     cursor = asked.after()
     try:
@@ -127,19 +142,23 @@ async def resume(asked: Asked, thread_id: str) -> Answer | AsyncIterator[bytes]:
         turn = await in_thread(read_turn, asked.asker, cursor.turn)
         if turn.thread_id != thread:
             raise TurnNotFound
-        return await read_stream(asked.asker, turn, cursor.seq)
+        return await _stream(asked, turn, cursor.seq)
     live = await in_thread(live_turn, asked.asker, thread)
-    return Answer(204) if live is None else await read_stream(asked.asker, live)
+    return Answer(204) if live is None else await _stream(asked, live)
 
 
 @asgi("GET")
-async def turn_stream(asked: Asked, pk: int) -> AsyncIterator[bytes]:
+async def turn_stream(asked: Asked, pk: int) -> Streamed:
     """``GET /api/turns/{pk}/stream``: the stream of a turn, during or after."""
     cursor = asked.after()
     if cursor is not None and cursor.turn != pk:
         raise TurnNotFound
     turn: StoredTurn = await in_thread(read_turn, asked.asker, pk)
-    return await read_stream(asked.asker, turn, cursor.seq if cursor else 0)
+    return await _stream(asked, turn, cursor.seq if cursor else 0)
+
+
+async def _stream(asked: Asked, turn: StoredTurn, after: int = 0) -> Streamed:
+    return Streamed(turn.thread_id, await read_stream(asked.asker, turn, after))
 
 
 @asgi("POST")
@@ -174,8 +193,8 @@ async def _serve(
         if scope["method"] != method:
             raise MethodNotAllowed
         body = await _read_body(scope, receive)
-        asker = await in_thread(lambda: scope_of(authenticate(scope, body)))
-        asked = Asked(asker, body, parse_qs(scope["query_string"].decode("latin-1")), dict(scope["headers"]))
+        grant = await in_thread(authenticate, scope, body)
+        asked = Asked(grant, body, parse_qs(scope["query_string"].decode("latin-1")), dict(scope["headers"]))
         answer = await endpoint(asked, **kwargs)
     except ClientGone:
         return
@@ -191,7 +210,12 @@ async def _serve(
         if isinstance(answer, Answer):
             await _send_answer(send, answer)
         else:
-            await _send_stream(answer, receive, send)
+            try:
+                with while_allowed(grant, answer.thread):
+                    await _send_stream(answer.frames, receive, send)
+            except AccessLost:
+                with suppress(OSError):
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
         return
     await _send(send, wire.status_of(error), wire.body_of(error), wire.headers_of(error))
 

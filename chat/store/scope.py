@@ -14,5 +14,10 @@ class Scope:
     user_id: int
 
 
-# Condition on chat_threads; wants the parameter ``scope_user``.
-VISIBLE_THREAD = "chat_threads.owner_id = %(scope_user)s AND chat_threads.deleted_at IS NULL"
+def visible_thread(user: str) -> str:
+    """SQL condition on chat_threads: whether the user that the SQL ``user`` names may see the thread."""
+    return f"chat_threads.owner_id = {user} AND chat_threads.deleted_at IS NULL"
+
+
+# The usual one; wants the parameter ``scope_user``.
+VISIBLE_THREAD = visible_thread("%(scope_user)s")

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -27,14 +26,14 @@ def create_token(username: str, name: str = "") -> str:
     return token
 
 
-def user_of_token(token: str) -> AbstractBaseUser | None:
-    """The active user whose token this is, or None. Notes that it was used."""
+def find_token(token: str) -> ApiToken | None:
+    """The token's row with its user, who is active; None for any other. Notes that it was used."""
     found = ApiToken.objects.select_related("user").filter(digest=digest(token), revoked_at__isnull=True).first()
     if found is None or not found.user.is_active:
         return None
     stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=Now() - USED_EVERY)
     ApiToken.objects.filter(stale, pk=found.pk).update(last_used_at=Now())
-    return found.user
+    return found
 
 
 def revoke_tokens(pks: Iterable[int]) -> None:
