@@ -23,9 +23,13 @@ from chat.turns.run import accept_turns_again
 Application = Callable[..., Awaitable[None]]
 
 
-def with_chat(application: Application) -> Application:
-    """The application with chat's streaming endpoints in front of it, lifespan and shutdown included."""
-    router: Application = ProtocolTypeRouter({"http": _Streams(application), "lifespan": _lifespan})
+def with_chat(application: Application, websocket: Application | None = None) -> Application:
+    """The application with chat's streaming endpoints and sockets in front of it, lifespan and shutdown included.
+    Sockets of other paths go to ``websocket``, where the host has one.
+    """
+    router: Application = ProtocolTypeRouter(
+        {"http": _Streams(application), "websocket": _Sockets(websocket or _refuse), "lifespan": _lifespan}
+    )
     return router
 
 
@@ -34,18 +38,40 @@ class _Streams:
         self.application = application
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        _drain_on_signal()
-        start_process()  # also here: daphne knows no lifespan
-        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-        try:
-            match = resolve(path)
-        except Resolver404:
-            match = None
-        endpoint: Application | None = getattr(match.func, "asgi", None) if match else None
-        if match is None or endpoint is None:
+        endpoint, kwargs = _resolved(scope, "asgi")
+        if endpoint is None:
             await self.application(scope, receive, send)
         else:
-            await endpoint(scope, receive, send, **match.kwargs)
+            await endpoint(scope, receive, send, **kwargs)
+
+
+class _Sockets:
+    def __init__(self, application: Application) -> None:
+        self.application = application
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        endpoint, kwargs = _resolved(scope, "websocket")
+        if endpoint is None:
+            await self.application(scope, receive, send)
+        else:
+            await endpoint({**scope, "url_route": {"args": (), "kwargs": kwargs}}, receive, send)
+
+
+def _resolved(scope: dict[str, Any], kind: str) -> tuple[Application | None, dict[str, Any]]:
+    """The view's own ASGI application for this path, if it has one, and its arguments."""
+    _drain_on_signal()
+    start_process()  # also here: daphne knows no lifespan
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    try:
+        match = resolve(path)
+    except Resolver404:
+        return None, {}
+    return getattr(match.func, kind, None), match.kwargs
+
+
+async def _refuse(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.close"})
 
 
 async def _lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from django.urls import include, path
 
 from chat.api.health import healthz, readyz
+from chat.ws.views import thread_socket
 
 urlpatterns = [
     path("api/", include("chat.api.urls")),
+    path("ws/threads/<str:thread_id>/", thread_socket, name="thread-socket"),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("", include("chat.pages.urls")),

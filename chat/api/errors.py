@@ -41,9 +41,14 @@ def headers_of(error: errors.ChatError) -> dict[str, str]:
     return headers
 
 
+def content_of(error: errors.ChatError) -> dict[str, Any]:
+    """What is told of an error: its code, its message and its details."""
+    return {"code": error.code, "message": error.text, **error.details}
+
+
 def body_of(error: errors.ChatError) -> bytes:
     """The JSON that tells an error."""
-    return orjson.dumps({"error": {"code": error.code, "message": error.text, **error.details}}, default=str)
+    return orjson.dumps({"error": content_of(error)}, default=str)
 
 
 def from_framework(problem: exceptions.APIException) -> tuple[int, dict[str, Any]]:

@@ -35,29 +35,29 @@ Name = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH), AfterValidato
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT, strict=True)]
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
 
-class TextPart(_Body):
+class TextPart(Body):
     type: Literal["text"]
     text: str
 
 
-class FilePart(_Body):
+class FilePart(Body):
     type: Literal["file"]
     media_type: str = Field(alias="mediaType", min_length=1, max_length=200)
     url: str = Field(min_length=1, max_length=FILE_CHARS)
     filename: str | None = Field(default=None, max_length=255)
 
 
-class DataPart(_Body):
+class DataPart(Body):
     type: str = Field(pattern=r"^data-.", max_length=NAME_LENGTH)
     id: str | None = Field(default=None, max_length=NAME_LENGTH)
     data: Any = None
 
 
-class MentionedDocument(_Body):
+class MentionedDocument(Body):
     """A document, folder, connector or thread that the user message points at."""
 
     id: int | Name
@@ -66,7 +66,7 @@ class MentionedDocument(_Body):
     kind: Literal["doc", "folder", "connector", "thread"] = "doc"
 
 
-class ChatBody(_Body):
+class ChatBody(Body):
     """The AI SDK's request body (``DefaultChatTransport``) and our own keys."""
 
     id: Name
@@ -79,7 +79,7 @@ class ChatBody(_Body):
     on_busy: Literal["reject", "stop", "enqueue"] | None = None
 
 
-class UserMessage(_Body):
+class UserMessage(Body):
     """The new message of a send: the last one of ``messages``."""
 
     id: Name | None = None
@@ -87,14 +87,14 @@ class UserMessage(_Body):
     parts: list[dict[str, Any]] = Field(min_length=1, max_length=PARTS)
 
 
-class TokenUsageBody(_Body):
+class TokenUsageBody(Body):
     prompt_tokens: Count = 0
     completion_tokens: Count = 0
     total_tokens: Count = 0
     cost_micros: Count = 0
 
 
-class AppendBody(_Body):
+class AppendBody(Body):
     """A legacy client's own write of a message."""
 
     role: Literal["user", "assistant"]
@@ -105,7 +105,7 @@ class AppendBody(_Body):
     token_usage: TokenUsageBody | None = None
 
 
-class ThreadBody(_Body):
+class ThreadBody(Body):
     """What may be set on a thread."""
 
     id: Name | None = None
@@ -184,7 +184,7 @@ def user_parts(parts: list[dict[str, Any]], at: str, *, max_chars: int) -> list[
     for index, part in enumerate(parts):
         where = f"{at}.{index}"
         kind = part.get("type")
-        model: type[_Body]
+        model: type[Body]
         if kind == "text":
             model = TextPart
         elif kind == "file":

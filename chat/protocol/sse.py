@@ -46,6 +46,12 @@ def frame(chunk_json: bytes, cursor: str | None = None) -> bytes:
     return b"id: %b\ndata: %b\n\n" % (cursor.encode(), chunk_json)
 
 
+def unframe(frame: bytes) -> tuple[str | None, bytes]:
+    """The cursor and the chunk's JSON out of one ``frame``, for a transport with frames of its own."""
+    head, _, chunk = frame.partition(b"data: ")
+    return (head[4:-1].decode() if head else None), chunk[:-2]
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One event as read: its cursor, and its chunk, or ``None`` for ``[DONE]``."""

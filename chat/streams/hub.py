@@ -53,8 +53,8 @@ class TurnStream:
         self.ended = True
         self._wake()
 
-    async def read(self, after: int = 0) -> AsyncIterator[bytes]:
-        """The frames behind chunk ``after``, several at a time where they are there, until the end."""
+    async def read(self, after: int = 0) -> AsyncIterator[list[bytes]]:
+        """The frames behind chunk ``after``, as many at a time as are there and make a piece, until the end."""
         with self._reader():
             while True:
                 grown = self._grown
@@ -63,7 +63,7 @@ class TurnStream:
                     while taken < len(self._frames) and size < PIECE_BYTES:
                         size += len(self._frames[taken])
                         taken += 1
-                    piece = b"".join(self._frames[after:taken])
+                    piece = self._frames[after:taken]
                     after = taken
                     yield piece
                 elif self.ended:

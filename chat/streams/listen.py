@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection, sql
@@ -18,7 +19,8 @@ from chat import conf
 from chat.store.crossing import in_thread
 from chat.store.sql import drop_broken_connections, listen_parameters
 from chat.store.stream_log import CHANNEL, STOP_CHANNEL
-from chat.streams import hub
+from chat.store.turns import THREAD_CHANNEL
+from chat.streams import hub, threads
 from chat.streams.writer import PROCESS
 
 logger = logging.getLogger(__name__)
@@ -53,15 +55,15 @@ async def _listen() -> None:
     while True:
         try:
             async with await AsyncConnection.connect(**listen_parameters(), autocommit=True) as connection:
-                for channel in (CHANNEL, STOP_CHANNEL):
+                for channel in (CHANNEL, STOP_CHANNEL, THREAD_CHANNEL):
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
                 pause = PAUSE
-                await _safely(hub.refresh())
+                await _safely(_read_all())
                 while True:
                     async for notification in connection.notifies(timeout=conf.get("LISTEN_CHECK_SECONDS")):
                         await _safely(_heard(notification.channel, notification.payload))
                     await connection.execute("SELECT 1")  # is anybody there?
-                    await _safely(hub.refresh())
+                    await _safely(_read_all())
         except psycopg.OperationalError as problem:
             logger.warning("the listening connection broke: %s", type(problem).__name__)
             await _safely(in_thread(drop_broken_connections))  # the others broke with it
@@ -70,12 +72,20 @@ async def _listen() -> None:
 
 
 async def _heard(channel: str, payload: str) -> None:
+    if channel == THREAD_CHANNEL:
+        await threads.refresh([UUID(payload)])
+        return
     process, _, turns = payload.partition(" ")
     if channel == STOP_CHANNEL:
         for handler in stop_handlers:
             handler(int(turns))
     elif process != PROCESS:
         await hub.refresh([int(turn) for turn in turns.split(",")])
+
+
+async def _read_all() -> None:
+    await hub.refresh()
+    await threads.refresh()
 
 
 async def _safely(work: Awaitable[None]) -> None:

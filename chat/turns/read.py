@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import orjson
@@ -20,31 +21,37 @@ from chat.turns import envelope
 
 
 async def read_stream(scope: Scope, turn: StoredTurn, after: int = 0) -> AsyncIterator[bytes]:
-    """The frames of a turn, from chunk ``after`` on, to its end, ``[DONE]`` included; for a turn of any process.
+    """The bytes of a turn's stream, from chunk ``after`` on, to its end, ``[DONE]`` included; a turn of any process.
 
     Raises CursorGone for a cursor that an ended turn's log does not hold (any more).
     """
+    return _joined(await read_frames(scope, turn, after))
+
+
+async def read_frames(scope: Scope, turn: StoredTurn, after: int = 0) -> AsyncIterator[list[bytes]]:
+    """The same frame by frame (``protocol.sse.frame``), as many at a time as are there."""
     stream = find_stream(turn.pk) or await follow(turn.pk)
     pruned = stream.ended and not stream.last_seq
     if stream.ended and after > stream.last_seq:
         raise CursorGone
     if not pruned:
-        return _joined(stream.read(after))
+        return stream.read(after)
     try:
         message = await in_thread(read_turn_message, scope, turn.thread_id, turn.turn_id, "assistant")
         parts = orjson.loads(orjson.dumps(message.parts))
     except MessageNotFound:  # cancelled while it was queued
         parts = []
-    return _joined(_once(b"".join(stored_frames(turn, parts))))
+    return _once(stored_frames(turn, parts))
 
 
-async def _joined(frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for piece in frames:
-        yield piece
+async def _joined(pieces: AsyncIterator[list[bytes]]) -> AsyncIterator[bytes]:
+    async with aclosing(pieces) as frames:  # type: ignore[type-var]
+        async for piece in frames:
+            yield b"".join(piece)
     yield sse.DONE
 
 
-async def _once(piece: bytes) -> AsyncIterator[bytes]:
+async def _once(piece: list[bytes]) -> AsyncIterator[list[bytes]]:
     yield piece
 
 
