@@ -254,8 +254,8 @@ async def _cut(send: Send, gone: asyncio.Future[None]) -> None:
     """Break the connection off, where the server lets us, which ASGI has no word for: uvicorn's ``send`` knows its
     transport. Any other server closes it when the endpoint returns, after what it holds for the reader is read.
     """
-    transport = getattr(getattr(send, "__self__", None), "transport", None)
-    if hasattr(transport, "abort"):
+    transport: Any = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is not None:
         transport.abort()
         await asyncio.wait([gone], timeout=1)
 
