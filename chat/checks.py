@@ -37,6 +37,20 @@ def check_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 
 
 @checks.register("chat")
+def check_server(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    if "daphne" in settings.INSTALLED_APPS or getattr(settings, "SERVER", "") == "daphne":
+        return [
+            checks.Warning(
+                "daphne buffers without a bound for a reader that does not read its stream.",
+                hint="It tells no application how much it holds. Serve with uvicorn or granian, or let a proxy in "
+                "front of it read the streams with a bound of its own; silence this check (chat.W002) when one does.",
+                id="chat.W002",
+            )
+        ]
+    return []
+
+
+@checks.register("chat")
 def check_names(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     return [
         checks.Warning(

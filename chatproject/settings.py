@@ -53,6 +53,7 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "chatproject.urls"
 ASGI_APPLICATION = "chatproject.asgi.application"
+SERVER = env.str("SERVER", "uvicorn")  # what `manage.py serve` runs it with
 
 TEMPLATES = [
     {

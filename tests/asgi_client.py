@@ -34,9 +34,10 @@ class Response:
 
 
 class Stream:
-    """An answer that is still coming."""
+    """An answer that is still coming; its client reads all of it, or ``takes`` pieces and then no more."""
 
-    def __init__(self) -> None:
+    def __init__(self, takes: int | None = None) -> None:
+        self.takes = takes
         self.status = 0
         self.headers: dict[str, str] = {}
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -49,6 +50,10 @@ class Stream:
             self.headers = {name.decode().lower(): value.decode() for name, value in message["headers"]}
             self._started.set()
         elif message["type"] == "http.response.body":
+            if self.takes is not None:
+                if not self.takes:
+                    await self.gone()
+                self.takes -= 1
             if message.get("body"):
                 self._pieces.put_nowait(message["body"])
             if not message.get("more_body"):
@@ -56,6 +61,10 @@ class Stream:
 
     async def begun(self) -> None:
         await self._started.wait()
+
+    def close(self) -> None:
+        """The server's side is done with it."""
+        self._pieces.put_nowait(None)
 
     def hang_up(self) -> None:
         self._gone.set()
@@ -85,10 +94,10 @@ class Client:
 
     @asynccontextmanager
     async def stream(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, takes: int | None = None
     ) -> AsyncIterator[Stream]:
         """The answer to a request, from its first byte on; leaving the context hangs up."""
-        stream = Stream()
+        stream = Stream(takes)
         content = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
         sent = {"host": HOST, "content-type": "application/json", **self.headers, **(headers or {})}
         sent.setdefault("content-length", str(len(content)))
@@ -116,6 +125,7 @@ class Client:
             return {"type": "http.disconnect"}
 
         task = asyncio.create_task(application(scope, receive, stream.send))  # type: ignore[arg-type]
+        task.add_done_callback(lambda _: stream.close())
         begun = asyncio.create_task(stream.begun())
         await asyncio.wait([task, begun], return_when=asyncio.FIRST_COMPLETED)
         if not begun.done():

@@ -240,38 +240,60 @@ async def _read_body(scope: dict[str, Any], receive: Receive) -> bytes:
 
 
 async def _send_stream(frames: AsyncIterator[bytes], receive: Receive, send: Send) -> None:
-    """Send frames until they end or the client leaves; a comment now and then while there are none."""
+    """Send frames until they end, the client leaves or does not read; a comment now and then while there are none."""
     await send({"type": "http.response.start", "status": 200, "headers": sse.HEADERS})
-    sent = asyncio.get_running_loop().time()
+    now = asyncio.get_running_loop().time
+    sending, since = False, now()  # whether the server holds on to a piece, since the reader does not take it; and when
 
     async def pump() -> None:
-        nonlocal sent
+        nonlocal sending, since
         async with aclosing(frames) as pieces:  # type: ignore[type-var]
             async for piece in pieces:
+                sending, since = True, now()
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-                sent = asyncio.get_running_loop().time()
+                sending, since = False, now()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def keep_alive() -> None:
-        pause = conf.get("KEEP_ALIVE_SECONDS")
-        while True:
-            await asyncio.sleep(pause)
-            if asyncio.get_running_loop().time() - sent >= pause:
-                await send({"type": "http.response.body", "body": sse.KEEP_ALIVE, "more_body": True})
+    async def watch() -> None:
+        """Keep an idle connection alive, and end when its reader is too slow. No timer for each piece, that costs."""
+        nonlocal since
+        pause, patience = conf.get("KEEP_ALIVE_SECONDS"), conf.get("SLOW_READER_SECONDS")
+        while not sending or now() - since < patience:
+            await asyncio.sleep(patience - (now() - since) if sending else min(pause, patience))
+            if not sending and now() - since >= pause:
+                since = now()
+                try:
+                    async with asyncio.timeout(patience):
+                        await send({"type": "http.response.body", "body": sse.KEEP_ALIVE, "more_body": True})
+                except TimeoutError:
+                    return
 
     async def client_leaves() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    tasks = [asyncio.ensure_future(task()) for task in (pump, client_leaves, keep_alive)]
+    watching, leaving, *_ = tasks = [asyncio.ensure_future(task()) for task in (watch, client_leaves, pump)]
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if done == {watching} and watching.exception() is None:
+            logger.info("a reader that did not read for %s s was dropped", conf.get("SLOW_READER_SECONDS"))
+            await _cut(send, leaving)
     finally:
         for task in tasks:
             task.cancel()
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(result, Exception) and not isinstance(result, OSError):
                 logger.error("a stream broke: %s", type(result).__name__, exc_info=result)
+
+
+async def _cut(send: Send, gone: asyncio.Future[None]) -> None:
+    """Break the connection off, where the server lets us, which ASGI has no word for: uvicorn's ``send`` knows its
+    transport. Any other server closes it when the endpoint returns, after what it holds for the reader is read.
+    """
+    transport: Any = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is not None:
+        transport.abort()
+        await asyncio.wait([gone], timeout=1)
 
 
 async def _send_answer(send: Send, answer: Answer) -> None:

@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default=os.environ.get("HOST", "127.0.0.1"))
         parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "8000")))
-        parser.add_argument("--server", choices=sorted(SERVERS), default=os.environ.get("SERVER", "uvicorn"))
+        parser.add_argument("--server", choices=sorted(SERVERS), default=getattr(settings, "SERVER", "uvicorn"))
         parser.add_argument("--migrate", action="store_true", help="bring the database up to date first")
         parser.add_argument("--demo", action="store_true", help="make the account demo / demo (only with DEBUG)")
 

@@ -1,0 +1,86 @@
+"""A reader that does not take its stream is dropped, at nobody else's cost, and comes back by its cursor."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import weakref
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from chat.streams.hub import find_stream
+from tests.asgi_client import Client, said
+from tests.invariants import assert_invariants
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
+PATIENCE = 0.3
+
+
+@pytest.fixture(autouse=True)
+def impatient(settings: Any) -> None:
+    settings.CHAT_SLOW_READER_SECONDS = PATIENCE
+
+
+def last_cursor(received: bytes) -> str:
+    return received.rpartition(b"id: ")[2].partition(b"\n")[0].decode()
+
+
+async def test_a_reader_that_does_not_read_is_dropped_and_resumes_with_what_it_missed(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="chat")
+    async with client.stream("POST", "/api/chat", said("t1", "/tokens 40 20")) as other:
+        async with client.stream("GET", "/api/chat/t1/stream", takes=4) as stuck:
+            received = await asyncio.wait_for(stuck.body(), 5)
+        whole = await other.body()
+    assert received
+    assert received != whole
+    assert whole.startswith(received)
+    rest = await client.request("GET", f"/api/chat/t1/stream?after={last_cursor(received)}")
+    assert received + rest.body == whole
+
+    told = [record for record in caplog.records if "did not read" in record.getMessage()]
+    assert [record.levelname for record in told] == ["INFO"]
+    assert "w1" not in caplog.text
+    await sync_to_async(assert_invariants)()
+
+
+async def test_a_reader_that_does_not_read_is_dropped_also_while_nothing_is_said(client: Client, settings: Any) -> None:
+    settings.CHAT_KEEP_ALIVE_SECONDS = 0.1
+    async with client.stream("POST", "/api/chat", said("t1", "/hang")) as other:
+        async for event in other.events():
+            if event.chunk and event.chunk["type"] == "text-delta":
+                break
+        async with client.stream("GET", "/api/chat/t1/stream", takes=1) as stuck:  # the next piece is a keep-alive
+            received = await asyncio.wait_for(stuck.body(), 5)
+        assert received.endswith(b"\n\n")
+        assert b"Hanging" in received
+        await client.request("POST", "/api/chat/t1/stop")
+        assert (await asyncio.wait_for(other.body(), 5)).endswith(b"data: [DONE]\n\n")
+
+
+async def test_a_reader_that_waits_longer_than_that_for_news_is_not_dropped(client: Client) -> None:
+    async with client.stream("POST", "/api/chat", said("t1", f"/tokens 3 {PATIENCE * 2000:.0f}")) as stream:
+        assert (await asyncio.wait_for(stream.body(), 5)).endswith(b"data: [DONE]\n\n")
+
+
+async def test_what_a_dropped_reader_had_before_it_is_let_go_with_the_turn(client: Client) -> None:
+    async with client.stream("POST", "/api/chat", said("t1", "/tokens 400 0")) as other:
+        first = await anext(other.events())
+        assert first.cursor
+        turn = int(first.cursor.partition("-")[0])
+        held = find_stream(turn)
+        assert held
+        frames = weakref.ref(held)
+        del held
+        async with client.stream("GET", f"/api/turns/{turn}/stream", takes=1) as stuck:
+            await asyncio.wait_for(stuck.body(), 5)
+        await other.body()
+    async with asyncio.timeout(5):  # the tests' turns linger for half a second
+        while frames() is not None:
+            await asyncio.sleep(0.05)
+            gc.collect()
+    assert find_stream(turn) is None
