@@ -44,7 +44,8 @@ class Telling:
                 self._positions[begun.pk] = after
                 self._streams[begun.pk] = self._tasks.create_task(self._stream(begun, frames))
                 await self.tell(begun)
-            async with aclosing(watch(self._thread, begun and begun.pk)) as changes:  # type: ignore[type-var]
+            missed_after = begun.pk if begun is not None else None
+            async with aclosing(watch(self._thread, missed_after)) as changes:  # type: ignore[type-var]
                 async for turn in changes:
                     await self.tell(turn)
 

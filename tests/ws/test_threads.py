@@ -1,0 +1,271 @@
+"""``/ws/threads/{id}/``: the same turns, cursors and verbs as over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import AbstractUser
+from django.test import Client as Browser
+from django.test import override_settings
+
+from chat.models import ApiToken, Turn
+from chat.protocol import sse
+from chat.streams import threads
+from chat.streams.readers import open_readers
+from tests.asgi_client import HOST, Client, said
+from tests.folded import assert_log_is_stored, assert_shown_is_stored
+from tests.invariants import assert_invariants
+from tests.ws.sockets import Refused, chunks_of, socket
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
+
+PATH = "/ws/threads/t1/"
+
+
+async def begun(client: Client) -> int:
+    """A thread with one ended turn."""
+    await client.send("t1", "/tokens 3 0", "m0")
+    return (await Turn.objects.aget(turn_id="m0")).pk
+
+
+async def test_a_second_tab_sees_a_turn_begin_run_and_end(client: Client) -> None:
+    await begun(client)
+    async with socket(client, PATH) as tab:
+        answer = await client.send("t1", "/tokens 20 2", "m1")
+        frames = await tab.until(turn_id="m1", status="completed")
+    assert [frame["turn"]["status"] for frame in (frames[0], frames[-1])] == ["streaming", "completed"]
+    assert chunks_of(frames) == answer.chunks()
+    assert [frame["cursor"] for frame in frames[1:-1]] == [event.cursor for event in sse.parse(answer.body)[:-1]]
+    await assert_shown_is_stored(chunks_of(frames))
+
+
+async def test_a_chunk_is_byte_for_byte_the_one_of_the_other_transport(client: Client) -> None:
+    pk = await begun(client)
+    body = (await client.request("GET", f"/api/turns/{pk}/stream")).body
+    async with socket(client, f"{PATH}?after={pk}-0") as tab:
+        await tab.until(status="completed")
+    shown = [text for text in tab.texts if text.startswith('{"cursor"')]
+    assert shown == [
+        f'{{"cursor":"{cursor}","chunk":{chunk.decode()}}}'
+        for cursor, chunk in (sse.unframe(frame + b"\n\n") for frame in body.split(b"\n\n")[:-2])
+    ]
+
+
+@pytest.mark.parametrize("seq", range(9))
+async def test_a_reader_goes_on_at_any_cursor_also_after_the_end(client: Client, seq: int) -> None:
+    pk = await begun(client)
+    whole = (await client.request("GET", f"/api/turns/{pk}/stream")).chunks()
+    async with socket(client, f"{PATH}?after={pk}-{seq}") as tab:
+        frames = await tab.until(status="completed")
+    assert chunks_of(frames) == whole[seq:]
+
+
+async def test_who_comes_back_gets_the_turns_it_missed(client: Client) -> None:
+    pk = await begun(client)
+    for name in ("m1", "m2"):
+        await client.send("t1", "/tokens 2 0", name)
+    async with socket(client, f"{PATH}?after={pk}-5") as tab:
+        frames = await tab.until(turn_id="m2", status="completed")
+        async with client.stream("POST", "/api/chat", said("t1", "/tokens 3 5", "m3")):
+            frames += await tab.until(turn_id="m3", status="completed")
+    ended = [frame["turn"]["turn_id"] for frame in frames if frame.get("turn", {}).get("status") == "completed"]
+    assert ended == ["m0", "m1", "m2", "m3"]
+    for turn in [turn async for turn in Turn.objects.exclude(pk=pk)]:
+        await assert_shown_is_stored(chunks_of(frames, turn.pk))
+
+
+async def test_a_submit_begins_a_turn_and_its_retry_finds_it(client: Client) -> None:
+    await begun(client)
+    submit = {"submit": {key: value for key, value in said("", "/tokens 5 2", "m1").items() if key != "id"}, "ref": 7}
+    async with socket(client, PATH) as tab:
+        await tab.say(submit)
+        frames = await tab.until(turn_id="m1", status="completed")
+        [answer] = [frame for frame in frames if "ref" in frame]
+        assert (answer["ref"], answer["turn"]["status"]) == (7, "streaming")
+        await assert_shown_is_stored(chunks_of(frames))
+    async with socket(client, PATH) as tab:
+        await tab.say(submit)
+        frames = await tab.until(turn_id="m1", status="completed")
+        frames += await tab.until(turn_id="m1", status="completed")
+        await assert_shown_is_stored(chunks_of(frames))
+        submit["submit"]["messages"][0]["parts"][0]["text"] = "something else"  # type: ignore[index]
+        await tab.say(submit)
+        assert (await tab.hear()) == {
+            "error": {
+                "code": "turn_conflict",
+                "message": "This turn id was already used for a different request.",
+                "turn": (await Turn.objects.aget(turn_id="m1")).pk,
+                "turn_id": "m1",
+            },
+            "ref": 7,
+        }
+    await sync_to_async(assert_invariants)()
+
+
+async def test_a_run_goes_on_without_the_socket_that_began_it(client: Client) -> None:
+    await begun(client)
+    async with socket(client, PATH) as tab:
+        await tab.say({"submit": said("", "/tokens 30 5", "m1")})
+        await tab.hear()
+    turn = await Turn.objects.aget(turn_id="m1")
+    assert turn.status == "streaming"
+    await client.request("GET", f"/api/turns/{turn.pk}/stream")
+    await turn.arefresh_from_db()
+    assert turn.status == "completed"
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_stop_ends_the_live_turn_and_its_partial_is_kept(client: Client, named: bool) -> None:
+    await begun(client)
+    async with socket(client, PATH) as tab:
+        await tab.say({"submit": said("", "/hang", "m1")})
+        frames = await tab.until(turn_id="m1")
+        while "chunk" not in (frame := await tab.hear() or {}) or frame["chunk"]["type"] != "text-delta":
+            pass
+        pk = frames[0]["turn"]["turn"]
+        await tab.say({"stop": {"turn": pk} if named else {}, "ref": "s"})
+        frames = await tab.until(turn_id="m1", status="stopped")
+        assert {"stop": {"turn": pk}, "ref": "s"} in frames
+        assert chunks_of(frames)[-1] == {"type": "abort"}
+    await assert_log_is_stored(pk)
+
+
+async def test_a_queued_turn_is_told_when_it_waits_when_it_runs_and_when_it_ends(client: Client) -> None:
+    await begun(client)
+    async with socket(client, PATH) as tab:
+        await tab.say({"submit": said("", "/hang", "m1")})
+        await tab.until(turn_id="m1", status="streaming")
+        await tab.say({"submit": said("", "/tokens 3 0", "m2", on_busy="enqueue"), "ref": 2})
+        await tab.until(turn_id="m2", status="queued")
+        await tab.say({"stop": {}})
+        await tab.until(turn_id="m2", status="streaming")
+        frames = await tab.until(turn_id="m2", status="completed")
+    await assert_shown_is_stored(chunks_of(frames))
+
+
+@pytest.mark.parametrize(
+    ("frame", "code", "field"),
+    [
+        ("{", "invalid", "body"),
+        ("[]", "invalid", "body"),
+        ("{}", "invalid", "frame"),
+        ({"submit": {}, "stop": {}}, "invalid", "frame"),
+        ({"submit": []}, "invalid", "submit"),
+        ({"submit": {"messages": []}}, "invalid", "messages"),
+        ({"submit": {"on_busy": "dance"}}, "invalid", "submit.on_busy"),
+        ({"stop": {"turn": "x"}}, "invalid", "stop.turn"),
+        ({"stop": {"turn": 10**12}}, "turn_not_found", None),
+        ({"approve": {}}, "invalid", "approve"),
+        ('{"stop": {}, "ref": "\ud800"}', "invalid", "ref"),
+    ],
+)
+async def test_a_bad_frame_is_answered_and_harms_nothing(
+    client: Client, frame: Any, code: str, field: str | None
+) -> None:
+    await begun(client)
+    async with socket(client, PATH) as tab:
+        await tab.say(frame)
+        answer = await tab.hear()
+        assert answer
+        assert (answer["error"]["code"], answer["error"].get("field")) == (code, field)
+        await tab.say({"stop": {}, "ref": 1})
+        assert await tab.hear() == {"stop": {"turn": None}, "ref": 1}
+
+
+@override_settings(CHAT_MAX_BODY_BYTES=1000)
+async def test_a_frame_that_is_too_large_is_refused(client: Client) -> None:
+    await begun(client)
+    async with socket(client, PATH) as tab:
+        await tab.say({"submit": {"messages": ["x" * 1000]}})
+        answer = await tab.hear()
+        assert answer
+        assert answer["error"]["code"] == "body_too_large"
+
+
+async def refusal(client: Client, path: str, **headers: str) -> tuple[str, int | None]:
+    async with socket(client, path, **headers) as tab:
+        frame = await tab.hear()
+        assert frame
+        assert await tab.hear() is None
+        return frame["error"]["code"], tab.code
+
+
+async def test_close_codes_say_why(client: Client, other_client: Client) -> None:
+    pk = await begun(client)
+    await other_client.send("t2", "/tokens 1 0", "o")
+    foreign = (await Turn.objects.aget(turn_id="o")).pk
+    assert await refusal(client, f"{PATH}?after=12") == ("invalid", 4400)
+    assert await refusal(Client({}), PATH) == ("not_authenticated", 4401)
+    assert await refusal(client, "/ws/threads/none/") == ("thread_not_found", 4404)
+    assert await refusal(other_client, PATH) == ("thread_not_found", 4404)
+    assert await refusal(client, f"{PATH}?after={foreign}-1") == ("turn_not_found", 4404)
+    assert await refusal(client, f"{PATH}?after={pk}-999") == ("cursor_gone", 4410)
+
+
+async def test_no_foreign_page_gets_a_socket_with_a_session(client: Client, user: AbstractUser) -> None:
+    await begun(client)
+    browser = Browser()
+    await sync_to_async(browser.force_login)(user)
+    cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in browser.cookies.items())
+    for origin in ({}, {"origin": "https://evil.example"}, {"origin": f"http://{HOST}.evil.example"}):
+        with pytest.raises(Refused):
+            async with socket(Client({"cookie": cookie}), PATH, **origin):
+                pass
+    async with socket(Client({"cookie": cookie}), PATH, origin=f"http://{HOST}") as tab:
+        await tab.say({"stop": {}})
+        assert await tab.hear() == {"stop": {"turn": None}}
+
+
+async def test_a_page_may_offer_its_token_as_a_subprotocol(client: Client) -> None:
+    await begun(client)
+    token = client.headers["authorization"].removeprefix("Bearer ")
+    async with socket(Client({}), PATH, **{"sec-websocket-protocol": f"chat, bearer.{token}"}) as tab:
+        await tab.say({"stop": {}})
+        assert await tab.hear() == {"stop": {"turn": None}}
+    assert (await refusal(Client({}), PATH, **{"sec-websocket-protocol": "chat, bearer.x"}))[1] == 4401
+
+
+async def test_a_plain_request_is_told_what_is_missing(client: Client) -> None:
+    assert (await client.request("GET", PATH)).status == 426
+    with pytest.raises(Refused):
+        async with socket(client, "/ws/nowhere/"):
+            pass
+
+
+@override_settings(CHAT_ACCESS_CHECK_SECONDS=0.1)
+async def test_a_socket_closes_when_its_reader_may_not_read_any_more(client: Client) -> None:
+    await begun(client)
+    async with socket(client, PATH) as tab:
+        await tab.say({"submit": said("", "/hang", "m1")})
+        await tab.until(turn_id="m1")
+        await ApiToken.objects.aupdate(revoked_at="2026-01-01T00:00Z")
+        frame: Any = {}
+        while frame is not None:
+            last, frame = frame, await tab.hear()
+        assert (last["error"]["code"], tab.code) == ("access_lost", 4401)
+    assert open_readers() == 0
+    assert threads._watched == {}
+
+
+async def test_many_sockets_of_one_thread_cost_one_read_a_change(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await begun(client)
+    reads = []
+    monkeypatch.setattr(
+        threads, "turns_since", lambda *asked, read=threads.turns_since: reads.append(1) or read(*asked)
+    )
+    tabs = [socket(client, PATH) for _ in range(20)]
+    opened = [await tab.__aenter__() for tab in tabs]
+    await asyncio.sleep(0.2)
+    reads.clear()
+    await client.send("t1", "/tokens 20 5", "m1")
+    for tab in opened:
+        await assert_shown_is_stored(chunks_of(await tab.until(turn_id="m1", status="completed")))
+    assert len(reads) <= 4
+    for tab in tabs:
+        await tab.__aexit__(None, None, None)
+    assert threads._watched == {}
