@@ -19,7 +19,7 @@ from chat.store.crossing import in_thread
 from chat.store.sql import drop_broken_connections, listen_parameters
 from chat.store.stream_log import CHANNEL, STOP_CHANNEL
 from chat.streams import hub
-from chat.streams.writer import PROCESS
+from chat.streams.writer import process_name
 
 logger = logging.getLogger(__name__)
 PAUSE, LONGEST_PAUSE = 0.1, 5.0
@@ -74,7 +74,7 @@ async def _heard(channel: str, payload: str) -> None:
     if channel == STOP_CHANNEL:
         for handler in stop_handlers:
             handler(int(turns))
-    elif process != PROCESS:
+    elif process != process_name():
         await hub.refresh([int(turn) for turn in turns.split(",")])
 
 
