@@ -21,7 +21,7 @@ from chat.store.sql import drop_broken_connections, listen_parameters
 from chat.store.stream_log import CHANNEL, STOP_CHANNEL
 from chat.store.turns import THREAD_CHANNEL
 from chat.streams import hub, threads
-from chat.streams.writer import PROCESS
+from chat.streams.writer import process_name
 
 logger = logging.getLogger(__name__)
 PAUSE, LONGEST_PAUSE = 0.1, 5.0
@@ -79,7 +79,7 @@ async def _heard(channel: str, payload: str) -> None:
     if channel == STOP_CHANNEL:
         for handler in stop_handlers:
             handler(int(turns))
-    elif process != PROCESS:
+    elif process != process_name():
         await hub.refresh([int(turn) for turn in turns.split(",")])
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from uuid import uuid4
 
 from chat import conf
@@ -23,12 +25,22 @@ from chat.telemetry import commit
 
 logger = logging.getLogger(__name__)
 
-# The name of this process in its notifications, by which it knows its own.
-PROCESS = uuid4().hex[:12]
 # The gap grows by this many seconds for each turn that has something to write.
 GAP_PER_TURN = 0.0001
 # Seconds between two tries while the database is away.
 PAUSE, LONGEST_PAUSE = 0.1, 2.0
+
+
+def process_name() -> str:
+    """The name of this process in its notifications, by which it knows its own."""
+    return _name_of(os.getpid())
+
+
+@lru_cache(1)
+def _name_of(pid: int) -> str:
+    # Of a pid, not made at import: the workers of a server that forks after loading the application would share one
+    # name, take each other's news for their own, and their readers would wait for the next check.
+    return uuid4().hex[:12]
 
 
 @dataclass(slots=True)
@@ -154,7 +166,7 @@ class Writer:
 
 def _append(batch: list[LogRow]) -> set[int]:
     with commit("append"):
-        return stream_log.append(batch, PROCESS)
+        return stream_log.append(batch, process_name())
 
 
 _writer: Writer | None = None

@@ -26,7 +26,7 @@ from chat.store.stream_log import LogRow
 from chat.store.turns import StoredTurn
 from chat.store.usage import UsageFigures
 from chat.streams.hub import TurnStream
-from chat.streams.writer import PROCESS, writer
+from chat.streams.writer import process_name, writer
 from chat.telemetry import commit
 from chat.turns import envelope
 
@@ -90,7 +90,7 @@ async def finish(
         metadata=builder.metadata,
         usage=usage,
         log=log,
-        process=PROCESS,
+        process=process_name(),
         finish_reason=finish_reason,
         error_code=outcome.error_code,
         error_text=outcome.error_text,

@@ -6,14 +6,14 @@ import uuid
 
 from chat.store import queue
 from chat.store.turns import StoredTurn
-from chat.streams.writer import PROCESS
+from chat.streams.writer import process_name
 from chat.telemetry import commit
 
 
 def next_turn(thread_id: uuid.UUID) -> StoredTurn | None:
     """Begin the thread's oldest queued turn, unless a turn is busy; the caller runs it (``run.start_run``)."""
     with commit("promote"):
-        return queue.promote(thread_id, PROCESS)
+        return queue.promote(thread_id, process_name())
 
 
 def left_behind() -> list[StoredTurn]:

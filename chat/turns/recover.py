@@ -16,7 +16,7 @@ from chat.store.finalize import finalize_assistant_turn
 from chat.store.leases import take_expired
 from chat.store.stream_log import LogRow, read_log
 from chat.store.turns import StoredTurn
-from chat.streams.writer import PROCESS
+from chat.streams.writer import process_name
 from chat.telemetry import commit
 from chat.turns import envelope
 from chat.turns.finish import figures, shown
@@ -34,7 +34,7 @@ def recover_expired(turn: int | None = None) -> list[int]:
     over and not ended expires again.
     """
     with commit("take"):
-        taken = take_expired(conf.get("LEASE_SECONDS"), PROCESS, turn=turn)
+        taken = take_expired(conf.get("LEASE_SECONDS"), process_name(), turn=turn)
     return [one.pk for one in taken if _end(one)]
 
 

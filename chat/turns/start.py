@@ -17,7 +17,7 @@ from chat.store.scope import Scope
 from chat.store.sql import ATTEMPTS
 from chat.store.threads import open_thread
 from chat.store.turns import StoredTurn, read_turn
-from chat.streams.writer import PROCESS
+from chat.streams.writer import process_name
 from chat.telemetry import commit
 from chat.turns.recover import recover_expired
 from chat.turns.run import require_room, start_run
@@ -81,7 +81,7 @@ def _begin(scope: Scope, body: ChatBody, message: UserMessage) -> StoredTurn:
     for _ in range(ATTEMPTS):
         try:
             with commit("begin"):
-                return begin_turn(scope, thread_id, turn_id, owner=PROCESS, **wanted)
+                return begin_turn(scope, thread_id, turn_id, owner=process_name(), **wanted)
         except ThreadBusy as busy:
             if recover_expired(busy.details["turn"]):  # its process is gone
                 continue

@@ -1,0 +1,129 @@
+"""What the rules of ``chat_machine`` are made of: requests, readers and servers, and what the answers must be."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from hypothesis.stateful import RuleBasedStateMachine
+
+from tests.acceptance.cluster import Cluster
+from tests.acceptance.ledger import has_turn, live_turn_ids, rows_of
+from tests.acceptance.sent import Following, Sent
+from tests.acceptance.wire import Answer, Exchange, request
+
+LEASE = 0.8
+# Seconds that a recovery may take beyond the lease, and any other answer, on a busy machine.
+SLACK = 10.0
+
+
+class Clients(RuleBasedStateMachine):
+    """Clients of two servers. ``journals`` keeps what happened in examples that failed."""
+
+    def __init__(self, cluster: Cluster, token: str, journals: list[list[str]]) -> None:
+        super().__init__()
+        self.cluster, self.token = cluster, token
+        self.threads = [f"{uuid.uuid4().hex[:12]}-{number}" for number in range(2)]
+        self.sends: list[Sent] = []
+        self.readers: list[Following] = []
+        self.appended: dict[int, dict[str, Any]] = {}
+        self.generations = [0, 0]
+        self.has_sent = False
+        self.journal: list[str] = []
+        self.journals = journals
+        self.journals.append(self.journal)
+
+    def _new(self, thread: str, text: str) -> Sent:
+        sent = Sent(thread, f"{thread}.{len(self.sends)}", text)
+        self.sends.append(sent)
+        self.has_sent = True
+        return sent
+
+    def _sent(self, which: int) -> Sent:
+        return self.sends[-1 - which % len(self.sends)]
+
+    def _reader(self, which: int) -> Following | None:
+        return self.readers[-1 - which % len(self.readers)] if self.readers else None
+
+    def _server(self, slot: int) -> tuple[int, int]:
+        """The server of a slot, or another where that one is down; started where none is up."""
+        if not self.cluster.alive:
+            self._start(slot)
+        if slot not in self.cluster.alive:
+            slot = 1 - slot
+        return slot, self.generations[slot]
+
+    def _start(self, slot: int, die_at: str = "") -> None:
+        self.generations[slot] += 1
+        self.cluster.start(slot, die_at)
+        self._note("started", slot, die_at)
+
+    def _died(self, slot: int) -> None:
+        for sent in self.sends:
+            sent.lost((slot, self.generations[slot]))
+        self._note("died", slot)
+
+    def _open(self, slot: int, method: str, path: str, body: Any = None) -> Exchange:
+        return Exchange(self.cluster.ports[slot], request(method, path, self.token, body))
+
+    def _ask(self, slot: int, method: str, path: str, body: Any = None) -> Answer:
+        return self._open(self._server(slot)[0], method, path, body).to_the_end(SLACK)
+
+    def _post(self, sent: Sent, slot: int, *, may_refuse: bool = False, **keys: Any) -> None:
+        server = self._server(slot)
+        if sent.accepted is not True:
+            sent.may_run_on(server)
+        exchange = self._open(server[0], "POST", "/api/chat", sent.body(**{k: v for k, v in keys.items() if v}))
+        status = exchange.status(SLACK)
+        self._note("post", sent.turn_id, sent.text, keys, "to", server, status)
+        if status == 409 and may_refuse:
+            refused = exchange.to_the_end().json()["error"]
+            assert (refused["code"], refused["cursor"]) == ("thread_busy", f"{refused['turn']}-0")
+            assert refused["turn_id"] in {other.turn_id for other in self.sends if other.thread == sent.thread}
+            assert not has_turn(sent)
+            sent.accepted = False
+        else:
+            assert status == 200, exchange.answer.body
+            sent.accepted = True
+            assert has_turn(sent)
+        self._follow(sent, (exchange, server))
+
+    def _follow(self, sent: Sent, *opened: tuple[Exchange, tuple[int, int]]) -> None:
+        for exchange, server in opened:
+            if exchange.answer.status == 200:
+                self.readers.append(Following(sent, exchange, server))
+            else:
+                exchange.hang_up()
+
+    def _stop(self, thread: str, slot: int) -> None:
+        busy = live_turn_ids([thread])
+        self._stop_asked(busy)
+        answer = self._ask(slot, "POST", f"/api/chat/{thread}/stop")
+        self._note("stop", thread, busy, answer.status)
+        if answer.status == 404:
+            assert rows_of(thread) == (0, 0, 0)
+        else:
+            assert answer.status == 202 or not live_turn_ids([thread]), answer.body
+
+    def _stop_asked(self, turn_ids: list[str]) -> None:
+        for sent in self.sends:
+            if sent.turn_id in turn_ids:
+                sent.was_asked_to_stop()
+
+    def _read_to_the_end(self, reader: Following) -> None:
+        assert reader.read_on(LEASE + SLACK), f"no end of {reader.sent.turn_id}, behind {reader.seq}"
+        slot, generation = reader.server
+        gone = slot not in self.cluster.alive or generation != self.generations[slot]
+        assert reader.exchange.answer.whole or gone, f"cut off by a server that lives: {reader.sent}"
+        self._note("read to the end of", reader.sent.turn_id, reader.seq)
+
+    def _sent_of(self, exchange: Exchange) -> Sent:
+        """Whose stream this is, as its first chunk says."""
+        while b"\n\n" not in exchange.answer.body:
+            assert exchange.receive(SLACK), exchange.answer.body
+        _, _, told = bytes(exchange.answer.body).partition(b'"turn_id":"')
+        (sent,) = [sent for sent in self.sends if sent.turn_id == told.partition(b'"')[0].decode()]
+        return sent
+
+    def _note(self, *words: object) -> None:
+        self.journal.append(" ".join(map(str, words)))

@@ -1,0 +1,100 @@
+"""What the database must hold of the sends of one example, to the letter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from django.db import connection
+
+from chat.models import Message, Thread, TokenUsage, Turn
+from chat.protocol import sse
+from chat.protocol.fold import AssistantContentBuilder
+from chat.store.stream_log import read_log
+from tests.acceptance.sent import Sent
+
+ENDING_CHUNK = {"completed": "finish", "failed": "error", "stopped": "abort", "interrupted": "abort"}
+
+
+def live_turn_ids(threads: list[str]) -> list[str]:
+    """The turn ids that are streaming, which are at most one a thread."""
+    found = list(
+        Turn.objects.filter(thread__client_id__in=threads, status="streaming").values_list(
+            "thread__client_id", "turn_id"
+        )
+    )
+    assert len({thread for thread, _ in found}) == len(found), f"two live turns in a thread: {found}"
+    return [turn for _, turn in found]
+
+
+def has_turn(sent: Sent) -> bool:
+    return Turn.objects.filter(thread__client_id=sent.thread, turn_id=sent.turn_id).exists()
+
+
+def rows_of(thread: str) -> tuple[int, int, int]:
+    """How many turns, messages and usage rows a thread has."""
+    of = {"thread__client_id": thread}
+    return (
+        Turn.objects.filter(**of).count(),
+        Message.objects.filter(**of).count(),
+        TokenUsage.objects.filter(**of).count(),
+    )
+
+
+def assert_ledger(threads: list[str], sends: list[Sent], appended: dict[int, dict[str, Any]]) -> None:
+    """All turns of the example have ended: they, their messages, logs and usage are what the clients were told.
+
+    ``appended`` are the messages that legacy appends made, by id.
+    """
+    turns = {
+        (turn.thread.client_id, turn.turn_id): turn
+        for turn in Turn.objects.filter(thread__client_id__in=threads).select_related("thread")
+    }
+    expected = {(sent.thread, sent.turn_id) for sent in sends if sent.accepted}
+    possible = {(sent.thread, sent.turn_id) for sent in sends if sent.accepted is not False}
+    assert expected <= turns.keys() <= possible, f"turns {turns.keys()} of {expected} to {possible}"
+    assert Thread.objects.filter(client_id__in=threads).count() <= len(threads)
+
+    messages: dict[tuple[str, str | None, str], list[Message]] = {}
+    for message in Message.objects.filter(thread__client_id__in=threads).select_related("thread").order_by("id"):
+        messages.setdefault((message.thread.client_id or "", message.turn_id, message.role), []).append(message)
+    own = set()
+    for sent in sends:
+        turn = turns.get((sent.thread, sent.turn_id))
+        if turn is None:
+            continue
+        (question,) = messages[sent.thread, sent.turn_id, "user"]
+        (answer,) = messages[sent.thread, sent.turn_id, "assistant"]
+        own |= {question.pk, answer.pk}
+        assert question.parts == [{"type": "text", "text": sent.text}]
+        assert_turn(sent, turn, answer)
+    others = {message.pk: message for several in messages.values() for message in several if message.pk not in own}
+    assert others.keys() == appended.keys() - own, f"messages {others.keys()}, appended {appended.keys()}"
+    for pk, message in others.items():
+        assert message.parts == appended[pk]["parts"]
+
+
+def assert_turn(sent: Sent, turn: Turn, answer: Message) -> None:
+    """One ended turn: its end is one that may be, its log is gapless, holds all that was shown and folds to its
+    parts, and it has one usage row.
+    """
+    told = f"{turn} of {sent}"
+    assert sent.pk in (None, turn.pk), told
+    assert turn.status in sent.endings, f"{turn.status}, not one of {sent.endings}: {told}"
+    log = read_log(turn.pk)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT first_seq, last_seq FROM chat_stream_events WHERE turn_id = %s ORDER BY 1", [turn.pk])
+        rows = cursor.fetchall()
+    assert [first for first, _ in rows] == [1, *(last + 1 for _, last in rows[:-1])], f"gaps in {rows}: {told}"
+    assert turn.last_seq == rows[-1][1] == len(log), told
+    assert sent.length in (None, len(log)), told
+    for seq, frame in sent.seen.items():
+        assert frame == sse.frame(log[seq - 1], f"{turn.pk}-{seq}"), f"{seq} was shown and is not stored: {told}"
+    builder = AssistantContentBuilder()
+    for chunk in log:
+        builder.apply(orjson.loads(chunk))
+    assert builder.snapshot() == answer.parts, told
+    assert builder.metadata == answer.metadata, told
+    assert orjson.loads(log[-1])["type"] == ENDING_CHUNK[turn.status], told
+    (usage,) = TokenUsage.objects.filter(turn=turn)
+    assert usage.message_id == answer.pk, told

@@ -1,0 +1,114 @@
+"""A program that has the application loaded and forks server processes on command: 50 ms each instead of 1.5 s.
+
+``python -m tests.acceptance.zygote SLOTS`` listens on one port a slot and prints them, then obeys lines of JSON:
+``["fork", slot, point]`` starts a server on the slot's port and answers with its pid; ``["kill", pid]`` kills it
+with SIGKILL, ``["end", pid]`` asks it to go (SIGTERM), both answer when it is gone; ``["wait", pid]`` waits until it
+is. ``point`` is empty, or a commit of ``chat.telemetry`` at which the server kills itself the first time it comes
+there, e.g. ``"finish:before"``. A port takes connections from the fork on, and refuses them when its server is dead;
+it stays reserved.
+
+What is forked is the real server: uvicorn as ``manage.py serve`` starts it, the project's settings, its ASGI
+application. The fork comes before any thread or connection exists.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+def load() -> Callable[[socket.socket], None]:
+    """Import all that a server needs; returns what serves on a socket until it is told to end."""
+    import uvicorn
+    from django.urls import resolve
+
+    from chat.agents.base import load_agent
+    from chatproject.asgi import application
+
+    resolve("/api/chat")  # imports every view
+    load_agent()
+    config = uvicorn.Config(
+        application, lifespan="on", access_log=False, log_level="warning", timeout_graceful_shutdown=5
+    )
+    config.load()
+    config.get_loop_factory()
+    return lambda listener: uvicorn.Server(config).run(sockets=[listener])
+
+
+def die_at(point: str) -> None:
+    """Kill this process the first time that its turns come to ``point``."""
+    from chat.telemetry import commit_observers
+
+    def die(name: str) -> None:
+        if name == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    commit_observers.append(die)
+
+
+def bound(port: int = 0) -> socket.socket:
+    """A socket on a port of loopback, which it shares with others that are made here."""
+    sharing = socket.socket()
+    sharing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sharing.bind(("127.0.0.1", port))
+    return sharing
+
+
+def fork(serve: Callable[[socket.socket], None], port: int, point: str) -> int:
+    assert threading.active_count() == 1, "a fork would copy locks that other threads hold"
+    listener = bound(port)
+    listener.listen(4096)
+    pid = os.fork()
+    if pid:
+        listener.close()
+        return pid
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    os.environ["PGAPPNAME"] = f"server {os.getpid()}"
+    if point:
+        die_at(point)
+    try:
+        listener.setblocking(False)
+        serve(listener)
+    finally:
+        os._exit(0)
+
+
+def main() -> None:
+    serve = load()
+    reserved = [bound() for _ in range(int(sys.argv[1]))]
+    ports = [one.getsockname()[1] for one in reserved]
+    children: set[int] = set()
+    gc.freeze()
+
+    def say(answer: Any) -> None:
+        print(json.dumps(answer), flush=True)
+
+    say(ports)
+    try:
+        for line in sys.stdin:
+            word, *rest = json.loads(line)
+            if word == "fork":
+                slot, point = rest
+                children.add(pid := fork(serve, ports[slot], point))
+                say(pid)
+            else:
+                if word != "wait":
+                    os.kill(rest[0], signal.SIGKILL if word == "kill" else signal.SIGTERM)
+                children.discard(rest[0])
+                say(os.waitpid(rest[0], 0)[1])
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
