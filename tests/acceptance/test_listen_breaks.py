@@ -1,0 +1,85 @@
+"""The connection on which a process hears of the others' commits is killed again and again: no reader misses a chunk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.restartable_postgres import Cluster, running_cluster
+from tests.acceptance.followers import Follower, assert_ended_as_shown
+from tests.acceptance.postgres_owners import shared_folder
+from tests.acceptance.server import Server, eventually
+from tests.asgi_client import said
+from tests.scale import rounds
+
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(rounds(300, 900))]
+
+reachable = pytest.fixture(shared_folder)
+KILLS = rounds(3, 50)
+TURNS = 3
+
+
+@pytest.fixture
+def cluster(reachable: Path) -> Iterator[Cluster]:
+    with running_cluster(reachable / "postgres") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def servers(reachable: Path, cluster: Cluster) -> Iterator[tuple[Server, Server]]:
+    # A process that did not hear looks by itself only once in ten minutes: what is read here is read by its ears.
+    settings = {"DATABASE_URL": cluster.url, "CHAT_LISTEN_CHECK_SECONDS": 600}
+    pair = (Server(reachable, **settings), Server(reachable, **settings))
+    try:
+        for server in pair:
+            server.start()
+        yield pair
+    finally:
+        for server in pair:
+            server.stop()
+
+
+def ears(cluster: Cluster) -> set[int]:
+    """The backends of the listening connections; between notifications their last statement is a LISTEN."""
+    return {
+        row["pid"] for row in cluster.query("SELECT pid FROM pg_stat_activity WHERE query ILIKE 'LISTEN%%chat_stop%%'")
+    }
+
+
+def kill(cluster: Cluster, backends: set[int]) -> None:
+    cluster.query("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", list(backends))
+    assert eventually(lambda: not backends & ears(cluster))
+
+
+def test_no_reader_misses_a_chunk_while_the_listening_connections_are_killed(
+    cluster: Cluster, servers: tuple[Server, Server]
+) -> None:
+    token = servers[0].token()
+    killed, slowest, number = 0, 0.0, 0
+    turns: list[list[Follower]] = []
+    with servers[0].client(token) as owner, servers[1].client(token) as elsewhere:
+        while killed < KILLS:
+            live = []
+            for number in range(number + 1, number + TURNS + 1):
+                first = Follower(owner, "POST", "/api/chat", json=said(f"t{number}", "/tokens 200 5", f"t{number}"))
+                first.until(b"w1 ")
+                live.append([first, Follower(elsewhere, "GET", f"/api/chat/t{number}/stream")])
+            for pair in live:
+                pair[1].until(b"w1 ")
+            while any(first.is_alive() for first, _ in live):  # up to the end: that is the news most easily missed
+                begun = time.monotonic()
+                assert eventually(lambda: len(ears(cluster)) == 2), ears(cluster)
+                slowest = max(slowest, time.monotonic() - begun)
+                kill(cluster, ears(cluster))
+                killed += 1
+            turns += live
+        statuses = {assert_ended_as_shown(cluster, pair) for pair in turns}
+        cuts = sum(follower.cuts for pair in turns for follower in pair)
+    print(f"{killed} kills of both ears, {len(turns)} turns: {statuses}; back within {slowest:.2f} s")
+    assert statuses == {"completed"}
+    assert not cuts, "a reader's connection was cut"
+    for server in servers:
+        assert "Traceback" not in server.log.read_text()

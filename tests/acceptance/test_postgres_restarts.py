@@ -1,0 +1,91 @@
+"""PostgreSQL is restarted in mid-stream: turns go on, readers come back, and nothing is lost, doubled or left behind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.acceptance.restartable_postgres import Cluster, running_cluster
+from tests.acceptance.followers import Follower, assert_ended_as_shown
+from tests.acceptance.postgres_owners import shared_folder
+from tests.acceptance.server import Server, eventually
+from tests.asgi_client import said
+from tests.scale import rounds
+
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(rounds(300, 1800))]
+
+reachable = pytest.fixture(shared_folder, scope="module")
+TURNS = 4
+# Connections of a process: at most its pool, and the one that listens. A pool is filled up by what is asked of it at
+# once and shrinks after minutes; a small one that leaks is soon empty, and one that forgets what it holds too big.
+POOL = 6
+
+
+@pytest.fixture(scope="module")
+def cluster(reachable: Path) -> Iterator[Cluster]:
+    with running_cluster(reachable / "postgres") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def servers(reachable: Path, cluster: Cluster) -> Iterator[tuple[Server, Server]]:
+    settings = {"DATABASE_URL": cluster.url, "DATABASE_POOL": POOL}
+    pair = (Server(reachable, **settings), Server(reachable, **settings))
+    try:
+        for server in pair:
+            server.start()
+        yield pair
+    finally:
+        for server in pair:
+            server.stop()
+
+
+def one_restart(
+    cluster: Cluster, clients: tuple[httpx.Client, httpx.Client], name: str, mode: str | None
+) -> Counter[str]:
+    """Some turns in both processes, each read in both, one more that is sent during the restart. Says how they ended,
+    and what their readers met on the way.
+    """
+    turns = []
+    for number in range(TURNS):
+        here, there = clients if number % 2 else reversed(clients)
+        thread = f"{name}-{number}"
+        first = Follower(here, "POST", "/api/chat", json=said(thread, "/tokens 150 10", thread))
+        first.until(b"w5 ")
+        turns.append([first, Follower(there, "GET", f"/api/chat/{thread}/stream")])
+    for followers in turns:
+        followers[1].until(b"w20 ")
+    if mode:
+        late = f"{name}-late"
+        turns.append([Follower(clients[0], "POST", "/api/chat", json=said(late, "/tokens 20 5", late))])
+        cluster.restart(mode)
+    ended = Counter(assert_ended_as_shown(cluster, followers) for followers in turns)
+    for follower in (follower for followers in turns for follower in followers):
+        ended.update(cuts=follower.cuts)
+        ended.update(follower.refusals)
+    return ended
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_a_restart_of_postgresql_costs_no_turn_and_no_chunk(
+    cluster: Cluster, servers: tuple[Server, Server], mode: str
+) -> None:
+    token = servers[0].token()
+    with servers[0].client(token) as one, servers[1].client(token) as other:
+        one_restart(cluster, (one, other), f"{mode}-calm", None)
+        before = cluster.connections()
+        ended: Counter[str] = Counter()
+        for number in range(rounds(1, 20)):
+            ended += one_restart(cluster, (one, other), f"{mode}-{number}", mode)
+        print(mode, dict(ended), "connections before", before, "after", cluster.connections())
+        assert eventually(lambda: not cluster.working()), cluster.working()
+        assert cluster.connections() <= 2 * (POOL + 1)
+        assert one.get("/readyz").status_code == other.get("/readyz").status_code == 200
+        doubled = cluster.query("SELECT thread_id FROM chat_turns GROUP BY 1 HAVING count(*) > 1")
+        assert not doubled, "a retry made a second turn"
+    for server in servers:
+        assert "Traceback" not in server.log.read_text()
