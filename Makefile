@@ -18,7 +18,7 @@ test: check
 # The long forms of the proofs: hundreds of kills, thousands of readers. PYTEST=tests/acceptance/test_kills.py runs
 # one of them.
 proof: $(VENV)/.dev
-	PROOF=long $(BIN)/python -m pytest -m proof -v $(PYTEST)
+	PROOF=long $(BIN)/python -m pytest -m proof -v -s $(PYTEST)
 
 # Every linter, the import contracts, types, production settings, missing migrations.
 check: $(VENV)/.dev

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import httpx
@@ -17,7 +18,10 @@ READY_WITHIN = 90.0
 
 
 class Server:
-    """One server process on a free port of loopback, with its data in ``folder``; start, stop, kill and start again."""
+    """One server process on a free port of loopback, with its data in ``folder``; start, stop, kill and start again.
+
+    It brings its own database up, unless ``DATABASE_URL`` is among its settings: that one is complete already.
+    """
 
     def __init__(self, folder: Path, *, kind: str = "uvicorn", **settings: object) -> None:
         self.folder = folder
@@ -27,6 +31,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / f"server-{self.port}.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.launched = 0.0
 
     @property
     def environment(self) -> dict[str, str]:
@@ -41,29 +46,52 @@ class Server:
             **self.settings,
         }
 
+    @property
+    def command(self) -> tuple[str, ...]:
+        prepare = () if "DATABASE_URL" in self.settings else ("--migrate", "--demo")
+        return (sys.executable, "manage.py", "serve", *prepare, "-v", "0")
+
     def start(self, *command: str) -> float:
         """Start it in a process group of its own; returns the seconds until it answered."""
-        begun = time.monotonic()
+        self.launch(*command)
+        return self.until_ready()
+
+    def launch(self, *command: str) -> None:
+        self.launched = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command or (sys.executable, "manage.py", "serve", "--migrate", "--demo", "-v", "0"),
+                command or self.command,
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+
+    def until_ready(self) -> float:
+        assert self.process
         while not self.answers():
-            if self.process.poll() is not None or time.monotonic() - begun > READY_WITHIN:
+            if self.process.poll() is not None or time.monotonic() - self.launched > READY_WITHIN:
                 raise RuntimeError(f"The server did not start:\n{self.log.read_text()}")
             time.sleep(0.05)
-        return time.monotonic() - begun
+        return time.monotonic() - self.launched
 
     def answers(self) -> bool:
+        asked = HTTPConnection("127.0.0.1", self.port, timeout=2)  # httpx would read certificates for each try
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200
-        except httpx.TransportError:
+            asked.request("GET", "/readyz")
+            return asked.getresponse().status == 200
+        except (OSError, HTTPException):
             return False
+        finally:
+            asked.close()
+
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self) -> None:
+        self.signal_group(signal.SIGKILL)
+        self.wait()
 
     def signal_group(self, number: signal.Signals) -> None:
         """What a terminal does: the signal goes to every process of the group."""
@@ -78,6 +106,7 @@ class Server:
         """End it whatever state it is in, for the end of a test."""
         if self.process is None or self.process.poll() is not None:
             return
+        self.process.send_signal(signal.SIGCONT)  # a test may have put it to sleep
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(20)
@@ -98,7 +127,7 @@ class Server:
         return made.stdout.strip()
 
     def client(self, token: str) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=30, verify=False)
 
     def processes(self) -> list[int]:
         """Every process of the machine that names this server's folder: its own, and its database's."""

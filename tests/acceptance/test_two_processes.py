@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from chat.protocol import sse
 from chat.protocol.fold import fold
 from tests.acceptance.postgres_owners import shared_folder
+from tests.acceptance.readers import Reader, answer_of
 from tests.acceptance.server import Server, eventually
 from tests.asgi_client import said
 
@@ -40,49 +37,6 @@ def servers(reachable: Path) -> Iterator[tuple[Server, Server]]:
             if server.process and server.process.poll() is None:
                 os.kill(server.process.pid, signal.SIGCONT)
             server.stop()
-
-
-class Reader(threading.Thread):
-    """Reads a stream to its end, or until it is cut."""
-
-    def __init__(self, client: httpx.Client, method: str, path: str, **request: Any) -> None:
-        super().__init__(daemon=True)
-        self.received = b""
-        self._open: Callable[[], Any] = lambda: client.stream(method, path, **request)
-        self.start()
-
-    def run(self) -> None:
-        try:
-            with self._open() as stream:
-                for piece in stream.iter_raw():
-                    self.received += piece
-        except httpx.TransportError:
-            pass
-
-    @property
-    def events(self) -> list[sse.Event]:
-        return list(sse.Parser().feed(self.received))
-
-    @property
-    def chunks(self) -> list[dict[str, Any]]:
-        return [event.chunk for event in self.events if event.chunk is not None]
-
-    def until(self, words: bytes) -> None:
-        assert eventually(lambda: words in self.received), self.received
-
-    def whole(self) -> bytes:
-        self.join(30)
-        assert self.received.endswith(sse.DONE), self.received[-200:]
-        return self.received
-
-    def whole_chunks(self) -> list[dict[str, Any]]:
-        self.whole()
-        return self.chunks
-
-
-def answer_of(client: httpx.Client, thread: str) -> dict[str, Any] | None:
-    results = client.get(f"/api/threads/{thread}/messages/").raise_for_status().json()["results"]
-    return results[-1] if results and results[-1]["role"] == "assistant" else None
 
 
 def test_a_turn_of_one_process_is_read_byte_for_byte_in_another(servers: tuple[Server, Server]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import sys
 from typing import Any
@@ -8,6 +9,8 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from chat import conf
 
 DEMO = "demo"
 # Connections that wait to be accepted: the servers' own defaults are as low as 50.
@@ -61,8 +64,10 @@ def _daphne(host: str, port: int, application: str) -> list[str]:
 
 
 def _granian(host: str, port: int, application: str) -> list[str]:
-    options = ["--host", host, "--port", str(port), "--backlog", BACKLOG, "--log-level", "warning"]
-    return ["granian", "--interface", "asgi", *options, application]
+    # Its worker would wait for ever for a reader that does not read; this counts from the signal, the drain included.
+    patience = str(math.ceil(conf.get("DRAIN_SECONDS")) + int(GRACE))
+    options = ["--host", host, "--port", str(port), "--backlog", BACKLOG, "--workers-kill-timeout", patience]
+    return ["granian", "--interface", "asgi", "--log-level", "warning", *options, application]
 
 
 SERVERS = {"uvicorn": _uvicorn, "daphne": _daphne, "granian": _granian}
