@@ -1,0 +1,81 @@
+"""What the benchmarks found, as rows: each a figure, what it is measured against, and the bar."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure. ``compare`` says what is held against the bar: the ratio to the baseline, how much it is over the
+    baseline, or the figure itself.
+    """
+
+    what: str
+    figure: float
+    unit: str
+    baseline: float | None = None
+    compare: Literal["ratio", "over", "itself"] = "itself"
+    value: float | None = None  # where it is not just figure and baseline: a median of pairs, say
+    spread: tuple[float, float] | None = None  # the least and the largest value of all pairs
+    at_least: float | None = None
+    at_most: float | None = None
+    note: str = ""
+
+    @property
+    def compared(self) -> float:
+        """What is held against the bar."""
+        if self.value is not None:
+            return self.value
+        if self.baseline is None or self.compare == "itself":
+            return self.figure
+        return self.figure / self.baseline if self.compare == "ratio" else self.figure - self.baseline
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the bar is reached; None where there is none."""
+        if self.at_least is not None:
+            return self.compared >= self.at_least
+        return self.compared <= self.at_most if self.at_most is not None else None
+
+    def cells(self) -> list[str]:
+        ratio = self.compare == "ratio"
+        compared = "" if self.compare == "itself" else f"x {self.compared:.2f}" if ratio else f"{self.compared:+.1f}"
+        if self.spread:
+            compared += f" ({self.spread[0]:.2f} to {self.spread[1]:.2f})"
+        bar = self.at_least if self.at_least is not None else self.at_most
+        limit = "" if bar is None else f"{'≥' if self.at_least is not None else '≤'} {_number(bar)}"
+        verdict = {True: "reached", False: "MISSED", None: ""}[self.reached]
+        baseline = "" if self.baseline is None else _number(self.baseline)
+        return [self.what, f"{_number(self.figure)} {self.unit}".strip(), baseline, compared, limit, verdict]
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "value": self.compared, "reached": self.reached}
+
+
+HEADINGS = ["what", "figure", "baseline", "compared", "bar", ""]
+
+
+def table(rows: Iterable[Row]) -> str:
+    """The rows as lines for a terminal, the notes under their rows."""
+    rows = list(rows)
+    cells = [HEADINGS, *(row.cells() for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    result = [lines[0], "-" * max(map(len, lines))]
+    for row, line in zip(rows, lines[1:], strict=True):
+        result.append(line)
+        if row.note:
+            result.append(f"    {row.note}")
+    return "\n".join(result)
+
+
+def as_json(rows: Iterable[Row], about: dict[str, Any]) -> str:
+    return json.dumps({**about, "rows": [row.as_json() for row in rows]}, indent=2, ensure_ascii=False)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.1f}"
