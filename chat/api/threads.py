@@ -15,6 +15,7 @@ from chat.protocol import sanitize
 from chat.protocol.requests import ThreadBody, checked_name
 from chat.store import threads
 from chat.store.scope import Scope
+from chat.store.turns import request_stop
 
 PAGE = 200
 
@@ -83,7 +84,9 @@ class Thread(ChatView):
 
     def delete(self, request: Request, thread_id: str) -> HttpResponse:
         asker = self.asker()
-        threads.delete_thread(asker, named_thread(asker, thread_id))
+        thread = named_thread(asker, thread_id)
+        request_stop(asker, thread)  # nobody will read its live answer
+        threads.delete_thread(asker, thread)
         return HttpResponse(status=204)
 
 

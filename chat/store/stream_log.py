@@ -145,9 +145,10 @@ def prune(seconds: float) -> int:
         """
         WITH old AS (
             SELECT id FROM chat_turns t
-             WHERE t.finished_at < clock_timestamp() - make_interval(secs => %(seconds)s)
+             WHERE t.id >= (SELECT min(turn_id) FROM chat_stream_events)  -- not all that ever were
+               AND t.finished_at < clock_timestamp() - make_interval(secs => %(seconds)s)
                AND EXISTS (SELECT FROM chat_stream_events e WHERE e.turn_id = t.id)
-             LIMIT 1000
+             ORDER BY t.id LIMIT 1000
         ), gone AS (
             DELETE FROM chat_stream_events WHERE turn_id IN (SELECT id FROM old) RETURNING turn_id
         )

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from chat import conf
+from chat.errors import CursorGone
 from chat.models import ENDED, TurnStatus
 from chat.protocol import sse
 from chat.store import stream_log
@@ -31,7 +32,7 @@ class TurnStream:
     def __init__(self, turn: int, *, followed: bool = False) -> None:
         self.turn = turn
         self.followed = followed  # read from the log; else a run of this process publishes it
-        self.ended = False
+        self.ended = self.pruned = False
         self.readers = 0
         self._frames: list[bytes] = []
         self._grown = asyncio.Event()
@@ -48,9 +49,11 @@ class TurnStream:
                 self._frames.append(sse.frame(chunk, str(Cursor(self.turn, seq))))
         self._wake()
 
-    def end(self) -> None:
-        """Say that nothing follows: readers come to their end."""
-        self.ended = True
+    def end(self, *, pruned: bool = False) -> None:
+        """Say that nothing follows: readers come to their end, which is CursorGone where the log was ``pruned`` and
+        chunks are missing.
+        """
+        self.ended, self.pruned = True, pruned
         self._wake()
 
     async def read(self, after: int = 0) -> AsyncIterator[list[bytes]]:
@@ -66,6 +69,8 @@ class TurnStream:
                     piece = self._frames[after:taken]
                     after = taken
                     yield piece
+                elif self.pruned:
+                    raise CursorGone
                 elif self.ended:
                     return
                 else:
@@ -125,8 +130,8 @@ async def refresh(turns: Iterable[int] | None = None) -> None:
     for position in found:
         stream = streams[position.turn]
         stream.publish(positions[position.turn] + 1, position.chunks)
-        if position.status in AT_REST and stream.last_seq >= position.last_seq:
-            stream.end()
+        if position.status in AT_REST:  # of the same snapshot as the chunks: no more are to come
+            stream.end(pruned=stream.last_seq < position.last_seq)
     for turn in positions.keys() - {position.turn for position in found}:
         streams[turn].end()  # deleted
 

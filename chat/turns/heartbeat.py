@@ -1,4 +1,5 @@
-"""The pulse of a process: it renews the leases of its turns and ends those of processes that are gone.
+"""The pulse of a process: it renews the leases of its turns, ends those of processes that are gone, begins what they
+left waiting, and prunes the log.
 
 A thread of its own, so that a busy event loop does not cost the leases of healthy turns.
 """
@@ -7,17 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import threading
+import time
 
 from chat import conf
 from chat.models import TurnStatus
 from chat.store.leases import renew
 from chat.store.sql import connection
+from chat.store.stream_log import prune
 from chat.turns import run
 from chat.turns.queue import left_behind
 from chat.turns.recover import recover_expired
 
 logger = logging.getLogger(__name__)
+
+# Seconds between two prunings of the log, a thousand turns each: some twenty ended turns a second.
+PRUNE_SECONDS = 60.0
 
 _thread: threading.Thread | None = None
 _told_to_end = threading.Event()
@@ -43,17 +50,26 @@ def stop_heartbeat() -> None:
 
 
 def _beat(loop: asyncio.AbstractEventLoop) -> None:
+    prune_at = _next_pruning()
     try:
         while not _told_to_end.wait(conf.get("LEASE_SECONDS") / 3):
             try:
                 _renew(loop)
                 recover_expired()
                 _begin_waiting(loop)
+                if time.monotonic() >= prune_at:
+                    prune(conf.get("LOG_RETENTION_SECONDS"))
+                    prune_at = _next_pruning()
             except Exception as problem:  # the next beat tries again; a lease lasts for three
                 logger.warning("a heartbeat failed: %s", type(problem).__name__)
                 connection().close()
     finally:
         connection().close()
+
+
+def _next_pruning() -> float:
+    pause = min(PRUNE_SECONDS, conf.get("LOG_RETENTION_SECONDS"))
+    return time.monotonic() + pause * random.uniform(0.5, 1.5)  # noqa: S311  # not all processes at once
 
 
 def _begin_waiting(loop: asyncio.AbstractEventLoop) -> None:

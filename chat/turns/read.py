@@ -31,10 +31,9 @@ async def read_stream(scope: Scope, turn: StoredTurn, after: int = 0) -> AsyncIt
 async def read_frames(scope: Scope, turn: StoredTurn, after: int = 0) -> AsyncIterator[list[bytes]]:
     """The same frame by frame (``protocol.sse.frame``), as many at a time as are there."""
     stream = find_stream(turn.pk) or await follow(turn.pk)
-    pruned = stream.ended and not stream.last_seq
-    if stream.ended and after > stream.last_seq:
+    if stream.ended and after > (0 if stream.pruned else stream.last_seq):
         raise CursorGone
-    if not pruned:
+    if not stream.pruned:
         return stream.read(after)
     try:
         message = await in_thread(read_turn_message, scope, turn.thread_id, turn.turn_id, "assistant")
