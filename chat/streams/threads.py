@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
+from contextlib import suppress
 from uuid import UUID
 
 from chat.models import ENDED, TurnStatus
 from chat.store.crossing import in_thread
+from chat.store.sql import UNAVAILABLE
 from chat.store.thread_turns import last_turns, turns_since
 from chat.store.turns import StoredTurn
 
@@ -30,6 +32,8 @@ class ThreadWatch:
         self.unended: dict[int, StoredTurn] = {}
         self.changes: list[StoredTurn] = []
         self.grown = asyncio.Event()
+        self.over = False
+        self.left = asyncio.Event()
 
     def begin(self, position: int, turns: list[StoredTurn]) -> None:
         """Note how the thread's turns stand at first: that is no change."""
@@ -48,6 +52,14 @@ class ThreadWatch:
             self.unended[turn.pk] = turn
         self.position = max(self.position, turn.pk)
         self.changes.append(turn)
+        self._wake()
+
+    def end(self) -> None:
+        """Let the watchers go when they know all changes."""
+        self.over = True
+        self._wake()
+
+    def _wake(self) -> None:
         self.grown.set()
         self.grown = asyncio.Event()
 
@@ -61,7 +73,7 @@ _watched: dict[UUID, ThreadWatch] = {}
 
 async def watch(thread: UUID, after: int | None = None) -> AsyncIterator[StoredTurn]:
     """The thread's turns that have not ended, and then each turn whenever its status changes. With ``after``, the
-    turns behind that one come first, ended or not: what a watcher has missed. Never ends by itself.
+    turns behind that one come first, ended or not: what a watcher has missed. Ends only when the process does.
 
     A turn may come twice with the same status.
     """
@@ -79,12 +91,15 @@ async def watch(thread: UUID, after: int | None = None) -> AsyncIterator[StoredT
             if told < len(watched.changes):
                 told += 1
                 yield watched.changes[told - 1]
+            elif watched.over:
+                return
             else:
                 await grown.wait()
     finally:
         watched.watchers -= 1
         if not watched.watchers:
             _watched.pop(thread, None)
+            watched.left.set()
 
 
 async def refresh(threads: Collection[UUID] | None = None) -> None:
@@ -107,3 +122,16 @@ async def refresh(threads: Collection[UUID] | None = None) -> None:
         else:
             for turn in turns:
                 one.take(turn)
+
+
+async def end_watching(seconds: float) -> None:
+    """Tell all watchers what is new and let them go, for a process that ends; wait for them for so many seconds."""
+    with suppress(*UNAVAILABLE):
+        await refresh()
+    watches = list(_watched.values())
+    for watched in watches:
+        watched.end()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            for watched in watches:
+                await watched.left.wait()

@@ -56,7 +56,7 @@ def _beat(loop: asyncio.AbstractEventLoop) -> None:
             try:
                 _renew(loop)
                 recover_expired()
-                _begin_waiting(loop)
+                loop.call_soon_threadsafe(run.move_on, left_behind)
                 if time.monotonic() >= prune_at:
                     prune(conf.get("LOG_RETENTION_SECONDS"))
                     prune_at = _next_pruning()
@@ -68,14 +68,8 @@ def _beat(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _next_pruning() -> float:
-    pause = min(PRUNE_SECONDS, conf.get("LOG_RETENTION_SECONDS"))
+    pause: float = min(PRUNE_SECONDS, conf.get("LOG_RETENTION_SECONDS"))
     return time.monotonic() + pause * random.uniform(0.5, 1.5)  # noqa: S311  # not all processes at once
-
-
-def _begin_waiting(loop: asyncio.AbstractEventLoop) -> None:
-    if run.has_room():
-        for turn in left_behind():
-            loop.call_soon_threadsafe(run.start_run, turn)
 
 
 def _renew(loop: asyncio.AbstractEventLoop) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from chat.models import TurnStatus
 from chat.streams import listen
+from chat.streams.threads import end_watching
 from chat.streams.writer import writer
 from chat.turns import run
 from chat.turns.heartbeat import start_heartbeat, stop_heartbeat
+
+# How long the sockets may take to be told of the last turns' ends, and closed.
+GOODBYE_SECONDS = 2.0
 
 
 def start_process() -> None:
@@ -29,6 +33,7 @@ def stop_here(turn: int) -> None:
 async def end_process() -> None:
     """Take no new turns, end and store the live ones, tell their readers, and let all connections go."""
     await run.drain()
+    await end_watching(GOODBYE_SECONDS)
     stop_heartbeat()
     await listen.hush()
     await writer().close()

@@ -10,13 +10,17 @@ from chat.streams.writer import process_name
 from chat.telemetry import commit
 
 
-def next_turn(thread_id: uuid.UUID) -> StoredTurn | None:
-    """Begin the thread's oldest queued turn, unless a turn is busy; the caller runs it (``run.start_run``)."""
-    with commit("promote"):
-        return queue.promote(thread_id, process_name())
+def next_turns(*threads: uuid.UUID) -> list[StoredTurn]:
+    """Begin the oldest queued turn of each thread in which no turn is busy; the caller runs them."""
+    begun = []
+    for thread in threads:
+        with commit("promote"):
+            turn = queue.promote(thread, process_name())
+        if turn is not None:
+            begun.append(turn)
+    return begun
 
 
 def left_behind() -> list[StoredTurn]:
-    """Begin one turn in each thread whose queue nobody has moved on: its process went away between the two."""
-    turns = map(next_turn, queue.waiting_threads())
-    return [turn for turn in turns if turn is not None]
+    """The same in threads whose queue nobody has moved on: a process went away between an end and the next turn."""
+    return next_turns(*queue.waiting_threads())

@@ -9,7 +9,10 @@ import asyncio
 import logging
 import math
 import traceback
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
 
 from chat import conf
 from chat.agents.base import AgentError, AgentStalled, TurnContext, load_agent
@@ -30,9 +33,10 @@ from chat.streams.hub import close_stream, hand_over, open_stream
 from chat.streams.writer import writer
 from chat.turns import envelope
 from chat.turns.finish import Outcome, finish
-from chat.turns.queue import next_turn
+from chat.turns.queue import next_turns
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # An agent that never waits would keep the loop, and with it every other turn and reader.
 CHUNKS_WITHOUT_PAUSE = 100
@@ -81,7 +85,7 @@ class Run:
             _runs.pop(self.turn.pk, None)
             if ended:
                 close_stream(self.stream)
-                await _go_on(self.turn)
+                move_on(partial(next_turns, self.turn.thread_id))
             else:
                 await hand_over(self.stream)
 
@@ -165,6 +169,7 @@ class Run:
 
 
 _runs: dict[int, Run] = {}
+_beginning: set[asyncio.Task[Any]] = set()
 _abandoned: set[asyncio.Task[Outcome]] = set()
 _draining = False
 
@@ -180,18 +185,6 @@ def start_run(turn: StoredTurn) -> Run:
     writer().on_lost = lost
     run = _runs[turn.pk] = Run(turn)
     return run
-
-
-async def _go_on(ended: StoredTurn) -> None:
-    """Run the next turn of the thread, if one waits and this process may."""
-    if has_room():
-        try:
-            waiting = await in_thread(next_turn, ended.thread_id)
-        except Exception as problem:  # the next sweep does it
-            logger.warning("the queue behind turn %s could not be read: %s", ended.pk, type(problem).__name__)
-        else:
-            if waiting is not None:
-                start_run(waiting)
 
 
 def lost(turn: int) -> None:
@@ -212,15 +205,33 @@ def live_turns() -> list[tuple[int, int]]:
     return [(run.turn.pk, run.turn.epoch) for run in list(_runs.values())]
 
 
-def require_room() -> None:
-    """Raises ServerFull when this process runs as many turns as it may, or is about to exit."""
-    if not has_room():
+def begin_soon(beginning: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task that will begin a turn, if this process may run one more; a drain waits for it. Raises ServerFull when
+    it runs as many as it may, or is about to exit.
+    """
+    if _draining or len(_runs) + len(_beginning) >= conf.get("MAX_LIVE_TURNS"):
+        beginning.close()
         raise ServerFull
+    task = asyncio.get_running_loop().create_task(beginning)
+    _beginning.add(task)
+    task.add_done_callback(_beginning.discard)
+    return task
 
 
-def has_room() -> bool:
-    """Whether this process may run one more turn."""
-    return not _draining and len(_runs) < conf.get("MAX_LIVE_TURNS")
+def move_on(next_turns: Callable[[], Iterable[StoredTurn]]) -> None:
+    """Run queued turns, which ``next_turns`` begins in a thread, if this process may. Else, or when that fails, another
+    process does, or the next sweep.
+    """
+
+    async def run_next() -> None:
+        try:
+            for turn in await in_thread(next_turns):
+                start_run(turn)
+        except Exception as problem:
+            logger.warning("queued turns could not be begun: %s", type(problem).__name__)
+
+    with suppress(ServerFull):
+        begin_soon(run_next())
 
 
 async def drain() -> None:
@@ -230,6 +241,8 @@ async def drain() -> None:
     """
     global _draining
     _draining = True
+    if _beginning:  # begun in the database, perhaps, and not yet here
+        await asyncio.wait(_beginning, timeout=conf.get("DRAIN_SECONDS"))
     tasks = {run.task for run in _runs.values()}
     if tasks:
         await asyncio.wait(tasks, timeout=conf.get("DRAIN_SECONDS"))

@@ -20,7 +20,7 @@ from chat.store.turns import StoredTurn, read_turn
 from chat.streams.writer import process_name
 from chat.telemetry import commit
 from chat.turns.recover import recover_expired
-from chat.turns.run import require_room, start_run
+from chat.turns.run import begin_soon, start_run
 from chat.turns.stop import stop_and_wait
 
 TITLE_CHARS = 80
@@ -41,9 +41,8 @@ async def start_turn(scope: Scope, body: ChatBody) -> StoredTurn:
     if body.message_id is not None:
         raise InvalidInput("messageId", "Only new messages can be sent here.")
     message = new_user_message(body, max_chars=conf.get("MAX_MESSAGE_CHARS"))
-    require_room()
     # Shielded: a client that hangs up in this moment must not leave a begun turn without a run.
-    return await asyncio.shield(asyncio.ensure_future(_start(scope, body, message)))
+    return await asyncio.shield(begin_soon(_start(scope, body, message)))
 
 
 async def _start(scope: Scope, body: ChatBody, message: UserMessage) -> StoredTurn:

@@ -2,7 +2,8 @@
 
 Never generates inside a handler: a submit begins a run of the process, which goes on without the socket. Refused
 sockets are accepted first, so that a page can read the code: it is 4000 and the HTTP status of the same error (4400,
-4401, 4404, 4410, 4503 …); 4408 for a client that does not read. A foreign origin gets no socket at all (403).
+4401, 4404, 4410, 4503 …); 4408 for a client that does not read, 1012 when the process ends. A foreign origin gets no
+socket at all (403).
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 SUBPROTOCOL = "chat"
 SLOW = 4408
+SERVICE_RESTART = 1012
 # Seconds that closing the socket of somebody who does not read may take.
 CLOSE_SECONDS = 5.0
 
@@ -89,6 +91,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):
         try:
             with while_allowed(self.grant, self.thread):
                 await self.telling.run(*begun)
+            await self._end(SERVICE_RESTART)
         except TimeoutError:
             await self._end(SLOW)
         except BaseExceptionGroup as group:

@@ -36,8 +36,8 @@ class Telling:
         self._turn = asyncio.Lock()
 
     async def run(self, begun: StoredTurn | None, after: int, frames: AsyncIterator[list[bytes]] | None) -> None:
-        """Tell until cancelled: with ``begun``, first the ``frames`` behind chunk ``after`` of that turn, and then the
-        turns behind it; else the turns that have not ended, and all to come.
+        """Tell until cancelled, or the process ends: with ``begun`` first the ``frames`` behind chunk ``after`` of that
+        turn, and then the turns behind it; else the turns that have not ended, and all to come.
         """
         async with self._tasks:
             if begun is not None and frames is not None:
@@ -48,6 +48,8 @@ class Telling:
             async with aclosing(watch(self._thread, missed_after)) as changes:  # type: ignore[type-var]
                 async for turn in changes:
                     await self.tell(turn)
+            for stream in self._streams.values():
+                stream.cancel()
 
     async def tell(self, turn: StoredTurn) -> None:
         """Tell how a turn stands, and its chunks from where this socket is; nothing twice."""

@@ -1,0 +1,71 @@
+"""The end of a process: nothing that was begun is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from chat.models import Turn
+from chat.telemetry import commit_observers
+from chat.turns import run
+from chat.turns.process import end_process
+from chat.turns.queue import left_behind
+from tests.asgi_client import Client
+from tests.folded import assert_log_is_stored, assert_shown_is_stored
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
+
+
+@contextmanager
+def held_at(point: str) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Threads that come to this commit point wait: (somebody is there, they may go on)."""
+    reached, released = threading.Event(), threading.Event()
+
+    def hold(told: str) -> None:
+        if told == point:
+            reached.set()
+            released.wait(10)
+
+    commit_observers.append(hold)
+    try:
+        yield reached, released
+    finally:
+        released.set()
+        commit_observers.remove(hold)
+
+
+@pytest.mark.parametrize("point", ["begin:before", "begin:after"])
+async def test_a_turn_that_is_just_being_begun_is_ended_by_the_drain(client: Client, point: str) -> None:
+    with held_at(point) as (reached, released):
+        send = asyncio.create_task(client.send("t1", "/hang", "m1"))
+        await asyncio.to_thread(reached.wait)
+        end = asyncio.create_task(end_process())
+        await asyncio.sleep(0.1)
+        assert not end.done()
+        released.set()
+        await send
+        await end
+    turn = await Turn.objects.aget()
+    assert turn.status == "interrupted"
+    await assert_log_is_stored(turn.pk)
+
+
+async def test_a_queued_turn_is_left_to_other_processes(client: Client) -> None:
+    first = asyncio.create_task(client.send("t1", "/hang", "m1"))
+    while not await Turn.objects.filter(turn_id="m1").aexists():
+        await asyncio.sleep(0.01)
+    second = asyncio.create_task(client.send("t1", "/tokens 1 0", "m2", on_busy="enqueue"))
+    while not await Turn.objects.filter(turn_id="m2").aexists():
+        await asyncio.sleep(0.01)
+    await end_process()
+    await assert_shown_is_stored((await first).chunks())
+    assert [turn.status async for turn in Turn.objects.order_by("id")] == ["interrupted", "queued"]
+    assert (await client.send("t2", "Hello")).json()["error"]["code"] == "server_full"
+    run.accept_turns_again()  # "another process"
+    await client.request("GET", "/api/chat/t1/stream")
+    run.move_on(left_behind)
+    assert (await second).chunks()[-1]["type"] == "finish"
