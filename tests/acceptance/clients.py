@@ -114,7 +114,7 @@ class Clients(RuleBasedStateMachine):
         assert reader.read_on(LEASE + SLACK), f"no end of {reader.sent.turn_id}, behind {reader.seq}"
         slot, generation = reader.server
         gone = slot not in self.cluster.alive or generation != self.generations[slot]
-        assert reader.exchange.answer.whole or gone, f"cut off by a server that lives: {reader.sent}"
+        assert reader.done or gone, f"cut off by a server that lives: {reader.sent}"
         self._note("read to the end of", reader.sent.turn_id, reader.seq)
 
     def _sent_of(self, exchange: Exchange) -> Sent:

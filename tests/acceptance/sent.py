@@ -93,12 +93,14 @@ class Following:
 
     def read(self, chunks: int, seconds: float) -> None:
         """Read until so many more chunks have come, or nothing does any more."""
+        self._take()
         enough = self.seq + chunks
         while self.seq < enough and self.exchange.receive(seconds):
             self._take()
 
     def read_on(self, seconds: float) -> bool:
         """Read to the end, an orderly one or a dead server's; False where none comes in time."""
+        self._take()
         deadline = time.monotonic() + seconds
         while not self.over and (left := deadline - time.monotonic()) > 0:
             self.exchange.receive(left)
