@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from typing import Any
 
 from hypothesis.stateful import RuleBasedStateMachine
@@ -18,9 +19,9 @@ SLACK = 10.0
 
 
 class Clients(RuleBasedStateMachine):
-    """Clients of two servers. ``journals`` keeps what happened in examples that failed."""
+    """Clients of two servers. ``journals`` keeps what happened in examples that failed, ``tally`` how often in all."""
 
-    def __init__(self, cluster: Cluster, token: str, journals: list[list[str]]) -> None:
+    def __init__(self, cluster: Cluster, token: str, journals: list[list[str]], tally: Counter[str]) -> None:
         super().__init__()
         self.cluster, self.token = cluster, token
         self.threads = [f"{uuid.uuid4().hex[:12]}-{number}" for number in range(2)]
@@ -32,6 +33,8 @@ class Clients(RuleBasedStateMachine):
         self.journal: list[str] = []
         self.journals = journals
         self.journals.append(self.journal)
+        self.tally = tally
+        self.tally["examples"] += 1
 
     def _new(self, thread: str, text: str) -> Sent:
         sent = Sent(thread, f"{thread}.{len(self.sends)}", text)
@@ -75,7 +78,7 @@ class Clients(RuleBasedStateMachine):
             sent.may_run_on(server)
         exchange = self._open(server[0], "POST", "/api/chat", sent.body(**{k: v for k, v in keys.items() if v}))
         status = exchange.status(SLACK)
-        self._note("post", sent.turn_id, sent.text, keys, "to", server, status)
+        self._note(f"post {status}", sent.turn_id, sent.text, keys, "to", server)
         if status == 409 and may_refuse:
             refused = exchange.to_the_end().json()["error"]
             assert (refused["code"], refused["cursor"]) == ("thread_busy", f"{refused['turn']}-0")
@@ -125,5 +128,6 @@ class Clients(RuleBasedStateMachine):
         (sent,) = [sent for sent in self.sends if sent.turn_id == told.partition(b'"')[0].decode()]
         return sent
 
-    def _note(self, *words: object) -> None:
-        self.journal.append(" ".join(map(str, words)))
+    def _note(self, what: str, *details: object) -> None:
+        self.tally[what] += 1
+        self.journal.append(" ".join([what, *map(str, details)]))

@@ -129,7 +129,7 @@ class Conversations:
         live: list[tuple[Place, asyncio.Task[list[Chunk]]]] = []
         data = request("POST", "/api/chat", self.token, said(thread, kind.text))
         turn, told, body, stopped = 0, 0, b"", False
-        start_at = {dice.randint(1, 30) for _ in range(LIVE_JOINS)}
+        start_at = {dice.randint(1, 12) for _ in range(LIVE_JOINS)}
         async with connected(self.cluster.ports[slot]) as connection:
             async for answer in connection.watch(data):
                 assert answer.status == 200, answer.body
