@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from hypothesis.stateful import RuleBasedStateMachine
 
 from tests.acceptance.cluster import Cluster
-from tests.acceptance.ledger import has_turn, live_turn_ids, rows_of
+from tests.acceptance.ledger import has_rows, has_turn, unended
 from tests.acceptance.sent import Following, Sent
 from tests.acceptance.wire import Answer, Exchange, request
 
@@ -99,19 +100,39 @@ class Clients(RuleBasedStateMachine):
                 exchange.hang_up()
 
     def _stop(self, thread: str, slot: int) -> None:
-        busy = live_turn_ids([thread])
-        self._stop_asked(busy)
+        live, waiting = self._stop_asked(thread)
         answer = self._ask(slot, "POST", f"/api/chat/{thread}/stop")
-        self._note("stop", thread, busy, answer.status)
+        self._note("stop", thread, live, answer.status)
         if answer.status == 404:
-            assert rows_of(thread) == (0, 0, 0)
-        else:
-            assert answer.status == 202 or not live_turn_ids([thread]), answer.body
+            assert not has_rows(thread)
+        elif answer.status == 200 and not waiting:
+            assert unended([thread]) == ([], []), answer.body
 
-    def _stop_asked(self, turn_ids: list[str]) -> None:
+    def _stop_asked(self, thread: str) -> tuple[list[str], list[str]]:
+        """Whatever is live in a thread, or will be when the stop gets there. Returns what has not ended."""
+        live, waiting = unended([thread])
         for sent in self.sends:
-            if sent.turn_id in turn_ids:
+            if sent.turn_id in live + waiting:
                 sent.was_asked_to_stop()
+        return live, waiting
+
+    def _busy(self, thread: str) -> list[str]:
+        live, waiting = unended([thread])
+        return live + waiting
+
+    def _hangs(self, thread: str) -> bool:
+        """Whether somebody must stop a turn before all of the thread's come to their end."""
+        busy = self._busy(thread)
+        return any(sent.text == "/hang" for sent in self.sends if sent.turn_id in busy)
+
+    def _end_all(self, thread: str) -> None:
+        deadline = time.monotonic() + LEASE + SLACK
+        self._stop(thread, len(thread) % 2)
+        while self._busy(thread):
+            assert time.monotonic() < deadline, f"turns that do not end: {unended([thread])}"
+            time.sleep(0.02)
+            if self._hangs(thread):
+                self._stop(thread, len(thread) % 2)
 
     def _read_to_the_end(self, reader: Following) -> None:
         assert reader.read_on(LEASE + SLACK), f"no end of {reader.sent.turn_id}, behind {reader.seq}"

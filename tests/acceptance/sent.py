@@ -36,6 +36,8 @@ class Sent:
     endings: set[str] = field(default_factory=set)
     # The servers (slot, generation) that may run it.
     servers: set[tuple[int, int]] = field(default_factory=set)
+    # Or any server: it waits in a queue, and whoever ends the turn before it runs it.
+    anywhere: bool = False
     ended: bool = False
     # By number, every frame that any reader was sent.
     seen: dict[int, bytes] = field(default_factory=dict)
@@ -60,7 +62,7 @@ class Sent:
 
     def lost(self, server: tuple[int, int]) -> None:
         """A server died that may have run this turn."""
-        if server in self.servers and not self.ended:
+        if (self.anywhere or server in self.servers) and not self.ended:
             self.endings.add("interrupted")
 
     def was_asked_to_stop(self) -> None:
