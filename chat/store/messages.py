@@ -167,13 +167,13 @@ def _require_own_turn(scope: Scope, thread_id: uuid.UUID, turn_id: str | None) -
     if not row(
         """
         SELECT 1 FROM chat_turns
-         WHERE thread_id = %(thread)s AND turn_id = %(turn_id)s AND user_id = %(scope_user)s
+         WHERE thread_id = %(thread)s AND turn_id = %(turn_id)s AND user_id = %(scope_user)s AND status <> 'queued'
         """,
         thread=thread_id,
         turn_id=turn_id,
         scope_user=scope.user_id,
     ):
-        raise TurnNotFound("An assistant message can only be appended to a turn of your own.")
+        raise TurnNotFound("An assistant message can only be appended to a turn of your own that has begun.")
 
 
 def _append_usage(scope: Scope, thread_id: uuid.UUID, turn_id: str | None, usage: UsageFigures) -> None:

@@ -72,8 +72,8 @@ _watched: dict[UUID, ThreadWatch] = {}
 
 
 async def watch(thread: UUID, after: int | None = None) -> AsyncIterator[StoredTurn]:
-    """The thread's turns that have not ended, and then each turn whenever its status changes. With ``after``, the
-    turns behind that one come first, ended or not: what a watcher has missed. Ends only when the process does.
+    """The thread's turns that have not ended, and then each turn whenever its status changes. With ``after``, that
+    turn and those behind it come first, ended or not: what a watcher has missed. Ends only when the process does.
 
     A turn may come twice with the same status.
     """
@@ -83,7 +83,8 @@ async def watch(thread: UUID, after: int | None = None) -> AsyncIterator[StoredT
         await refresh([thread])
         told, opened = len(watched.changes), list(watched.unended.values())
         if after is not None:
-            opened = await in_thread(turns_since, {thread: after})
+            # That turn, too: it may have ended after whoever asks had read it, and before this watch began.
+            opened = await in_thread(turns_since, {thread: after}, [after])
         for turn in opened:
             yield turn
         while True:

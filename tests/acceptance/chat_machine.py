@@ -13,16 +13,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from tests.acceptance.clients import Clients
-from tests.acceptance.ledger import assert_ledger, has_turn, live_turn_ids, rows_of
-from tests.acceptance.sent import NATURAL_END, Following
+from tests.acceptance.ledger import assert_ledger, has_rows, has_turn, turns_in, unended
+from tests.acceptance.sent import NATURAL_END, Following, Sent
+from tests.acceptance.wire import Exchange
 
 THREADS = st.integers(0, 1)
 TEXTS = st.sampled_from(sorted(NATURAL_END))
 SLOTS = st.integers(0, 1)
 WHICH = st.integers(0, 5)
-ON_BUSY = st.sampled_from([None, "reject", "stop"])
+ON_BUSY = st.sampled_from([None, "reject", "stop", "enqueue"])
 # Commits at which a server may die of itself.
-POINTS = st.sampled_from([f"{name}:{side}" for name in ("begin", "append", "finish") for side in ("before", "after")])
+COMMITS = ("begin", "append", "finish", "enqueue", "promote")
+POINTS = st.sampled_from([f"{name}:{side}" for name in COMMITS for side in ("before", "after")])
 
 someone_sent = precondition(lambda machine: machine.has_sent)
 
@@ -33,35 +35,38 @@ class ChatMachine(Clients):
     @rule(thread=THREADS, text=TEXTS, on_busy=ON_BUSY, slot=SLOTS)
     def send(self, thread: int, text: str, on_busy: str | None, slot: int) -> None:
         sent = self._new(self.threads[thread], text)
-        busy = live_turn_ids([sent.thread])
+        live, waiting = unended([sent.thread])
         if on_busy == "stop":
-            self._stop_asked(busy)
-        self._post(sent, slot, on_busy=on_busy, may_refuse=on_busy != "stop" and bool(busy))
+            self._stop_asked(sent.thread)
+            may_refuse = bool(waiting)  # what waits may be first
+        else:
+            sent.anywhere = on_busy == "enqueue"
+            may_refuse = on_busy != "enqueue" and bool(live + waiting)
+        self._post(sent, slot, on_busy=on_busy, may_refuse=may_refuse)
 
     @someone_sent
     @rule(which=WHICH, slot=SLOTS)
     def retry(self, which: int, slot: int) -> None:
         """The same id with the same payload: the same turn, from its start, however it stands."""
         sent = self._sent(which)
-        busy = [turn for turn in live_turn_ids([sent.thread]) if turn != sent.turn_id]
-        self._post(sent, slot, may_refuse=not has_turn(sent) and bool(busy))
+        self._post(sent, slot, may_refuse=not has_turn(sent) and bool(self._busy(sent.thread)))
 
     @someone_sent
     @rule(which=WHICH, slot=SLOTS)
     def reuse_an_id_for_something_else(self, which: int, slot: int) -> None:
         sent = self._sent(which)
         if has_turn(sent):
-            before = rows_of(sent.thread)[:2]
+            before = turns_in(sent.thread)
             other = sent.body()
             other["messages"][0]["parts"][0]["text"] = "something else"
             answer = self._ask(slot, "POST", "/api/chat", other)
             assert (answer.status, answer.json()["error"]["code"]) == (409, "turn_conflict"), answer.body
-            assert rows_of(sent.thread)[:2] == before
+            assert turns_in(sent.thread) == before
 
     @rule(thread=THREADS, text=TEXTS, slots=st.tuples(SLOTS, SLOTS))
     def send_the_same_from_two_tabs(self, thread: int, text: str, slots: tuple[int, int]) -> None:
         sent = self._new(self.threads[thread], text)
-        busy = live_turn_ids([sent.thread])
+        busy = self._busy(sent.thread)
         servers = [self._server(slot) for slot in slots]
         tabs = [self._open(server[0], "POST", "/api/chat", sent.body()) for server in servers]
         for server in servers:
@@ -77,7 +82,7 @@ class ChatMachine(Clients):
     @rule(thread=THREADS, slots=st.tuples(SLOTS, SLOTS))
     def two_clients_send_at_the_same_instant(self, thread: int, slots: tuple[int, int]) -> None:
         rivals = [self._new(self.threads[thread], "/hang") for _ in slots]
-        busy = live_turn_ids([self.threads[thread]])
+        busy = self._busy(self.threads[thread])
         servers = [self._server(slot) for slot in slots]
         tabs = [
             self._open(server[0], "POST", "/api/chat", sent.body())
@@ -104,7 +109,7 @@ class ChatMachine(Clients):
     @rule(which=WHICH)
     def read_to_the_end(self, which: int) -> None:
         reader = self._reader(which)
-        if reader and not (reader.sent.text == "/hang" and live_turn_ids([reader.sent.thread])):
+        if reader and not self._hangs(reader.sent.thread):
             self._read_to_the_end(reader)
 
     @someone_sent
@@ -133,9 +138,10 @@ class ChatMachine(Clients):
     def resume_what_is_live(self, thread: int, slot: int) -> None:
         name = self.threads[thread]
         server = self._server(slot)
+        _, waiting = unended([name])
         exchange = self._open(server[0], "GET", f"/api/chat/{name}/stream")
         if exchange.status() == 204:
-            assert not live_turn_ids([name])
+            assert waiting or not self._busy(name)
             self._note("nothing live in", name)
         else:
             sent = self._sent_of(exchange)
@@ -155,14 +161,17 @@ class ChatMachine(Clients):
         if sent:
             body |= {"turn_id": sent.turn_id, "token_usage": {"prompt_tokens": 1}}
         known = sent is not None and has_turn(sent)
+        waits = sent is not None and sent.turn_id in unended([name])[1]
         answer = self._ask(slot, "POST", f"/api/threads/{name}/messages/", body)
         self._note("append to", sent.turn_id if sent else name, role, answer.status)
         if role == "assistant" and not known:
             assert answer.status == (404 if sent else 400) or (not sent and answer.status == 404), answer.body
-        elif known:
+        elif waits and role == "assistant":
+            assert answer.status in (404, 200), answer.body
+        elif known and not waits:
             assert answer.status == 200, answer.body
         elif answer.status == 404:
-            assert rows_of(name) == (0, 0, 0)
+            assert not has_rows(name)
         else:
             assert answer.status in (200, 201), answer.body
             self.appended[int(answer.json()["id"])] = body
@@ -218,34 +227,44 @@ class ChatMachine(Clients):
             self._died(slot)
         self._start(slot, die_at=point)
         self.threads.append(f"{uuid.uuid4().hex[:12]}-{point}")
-        sent = self._new(self.threads[-1], "/tokens 30 3")
-        server = self._server(slot)
-        sent.may_run_on(server)
-        exchange = self._open(slot, "POST", "/api/chat", sent.body())
+        commit = point.partition(":")[0]
+        first = self._doomed(slot, {"enqueue": "/hang", "promote": "/think"}.get(commit, "/tokens 30 3"))
+        opened = [first]
+        if commit in ("enqueue", "promote"):
+            first[1].status()
+            opened.append(self._doomed(slot, "/tokens 3 0", on_busy="enqueue"))
         self.cluster.wait(slot)
         self._died(slot)
-        sent.accepted = has_turn(sent)
-        assert sent.accepted == (point != "begin:before")
-        exchange.status()
-        self._follow(sent, (exchange, server))
+        for sent, exchange in opened:
+            exchange.status()
+            sent.accepted = has_turn(sent)
+            self._follow(sent, (exchange, (slot, self.generations[slot])))
+        assert first[0].accepted == (point != "begin:before")
+        assert commit not in ("enqueue", "promote") or opened[1][0].accepted == (point != "enqueue:before")
+
+    def _doomed(self, slot: int, text: str, **keys: str) -> tuple[Sent, Exchange]:
+        sent = self._new(self.threads[-1], text)
+        sent.may_run_on((slot, self.generations[slot]))
+        sent.anywhere = bool(keys)
+        return sent, self._open(slot, "POST", "/api/chat", sent.body(**keys))
 
     @invariant()
     def one_turn_at_most_is_live_in_a_thread(self) -> None:
-        live_turn_ids(self.threads)
+        unended(self.threads)
 
     def teardown(self) -> None:
         """Everything comes to its end, and everything is checked."""
         for slot in {0, 1} - set(self.cluster.alive):
             self._start(slot)
         for thread in self.threads:
-            self._stop(thread, len(thread) % 2)
+            self._end_all(thread)
         for reader in self.readers:
             self._read_to_the_end(reader)
         for number, sent in enumerate(self.sends):
             if sent.accepted or (sent.accepted is None and has_turn(sent)):
                 self._post(sent, number % 2)
                 self._read_to_the_end(self.readers[-1])
-        assert not live_turn_ids(self.threads)
+        assert unended(self.threads) == ([], [])
         assert_ledger(self.threads, self.sends, self.appended)
         for slot in self.cluster.alive:
             self.look(0, slot)

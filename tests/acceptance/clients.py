@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 import uuid
+from collections import Counter
 from typing import Any
 
 from hypothesis.stateful import RuleBasedStateMachine
 
 from tests.acceptance.cluster import Cluster
-from tests.acceptance.ledger import has_turn, live_turn_ids, rows_of
+from tests.acceptance.ledger import has_rows, has_turn, unended
 from tests.acceptance.sent import Following, Sent
 from tests.acceptance.wire import Answer, Exchange, request
 
@@ -18,9 +20,9 @@ SLACK = 10.0
 
 
 class Clients(RuleBasedStateMachine):
-    """Clients of two servers. ``journals`` keeps what happened in examples that failed."""
+    """Clients of two servers. ``journals`` keeps what happened in examples that failed, ``tally`` how often in all."""
 
-    def __init__(self, cluster: Cluster, token: str, journals: list[list[str]]) -> None:
+    def __init__(self, cluster: Cluster, token: str, journals: list[list[str]], tally: Counter[str]) -> None:
         super().__init__()
         self.cluster, self.token = cluster, token
         self.threads = [f"{uuid.uuid4().hex[:12]}-{number}" for number in range(2)]
@@ -32,6 +34,8 @@ class Clients(RuleBasedStateMachine):
         self.journal: list[str] = []
         self.journals = journals
         self.journals.append(self.journal)
+        self.tally = tally
+        self.tally["examples"] += 1
 
     def _new(self, thread: str, text: str) -> Sent:
         sent = Sent(thread, f"{thread}.{len(self.sends)}", text)
@@ -75,7 +79,7 @@ class Clients(RuleBasedStateMachine):
             sent.may_run_on(server)
         exchange = self._open(server[0], "POST", "/api/chat", sent.body(**{k: v for k, v in keys.items() if v}))
         status = exchange.status(SLACK)
-        self._note("post", sent.turn_id, sent.text, keys, "to", server, status)
+        self._note(f"post {status}", sent.turn_id, sent.text, keys, "to", server)
         if status == 409 and may_refuse:
             refused = exchange.to_the_end().json()["error"]
             assert (refused["code"], refused["cursor"]) == ("thread_busy", f"{refused['turn']}-0")
@@ -96,25 +100,45 @@ class Clients(RuleBasedStateMachine):
                 exchange.hang_up()
 
     def _stop(self, thread: str, slot: int) -> None:
-        busy = live_turn_ids([thread])
-        self._stop_asked(busy)
+        live, waiting = self._stop_asked(thread)
         answer = self._ask(slot, "POST", f"/api/chat/{thread}/stop")
-        self._note("stop", thread, busy, answer.status)
+        self._note("stop", thread, live, answer.status)
         if answer.status == 404:
-            assert rows_of(thread) == (0, 0, 0)
-        else:
-            assert answer.status == 202 or not live_turn_ids([thread]), answer.body
+            assert not has_rows(thread)
+        elif answer.status == 200 and not waiting:
+            assert unended([thread]) == ([], []), answer.body
 
-    def _stop_asked(self, turn_ids: list[str]) -> None:
+    def _stop_asked(self, thread: str) -> tuple[list[str], list[str]]:
+        """Whatever is live in a thread, or will be when the stop gets there. Returns what has not ended."""
+        live, waiting = unended([thread])
         for sent in self.sends:
-            if sent.turn_id in turn_ids:
+            if sent.turn_id in live + waiting:
                 sent.was_asked_to_stop()
+        return live, waiting
+
+    def _busy(self, thread: str) -> list[str]:
+        live, waiting = unended([thread])
+        return live + waiting
+
+    def _hangs(self, thread: str) -> bool:
+        """Whether somebody must stop a turn before all of the thread's come to their end."""
+        busy = self._busy(thread)
+        return any(sent.text == "/hang" for sent in self.sends if sent.turn_id in busy)
+
+    def _end_all(self, thread: str) -> None:
+        deadline = time.monotonic() + LEASE + SLACK
+        self._stop(thread, len(thread) % 2)
+        while self._busy(thread):
+            assert time.monotonic() < deadline, f"turns that do not end: {unended([thread])}"
+            time.sleep(0.02)
+            if self._hangs(thread):
+                self._stop(thread, len(thread) % 2)
 
     def _read_to_the_end(self, reader: Following) -> None:
         assert reader.read_on(LEASE + SLACK), f"no end of {reader.sent.turn_id}, behind {reader.seq}"
         slot, generation = reader.server
         gone = slot not in self.cluster.alive or generation != self.generations[slot]
-        assert reader.exchange.answer.whole or gone, f"cut off by a server that lives: {reader.sent}"
+        assert reader.done or gone, f"cut off by a server that lives: {reader.sent}"
         self._note("read to the end of", reader.sent.turn_id, reader.seq)
 
     def _sent_of(self, exchange: Exchange) -> Sent:
@@ -125,5 +149,6 @@ class Clients(RuleBasedStateMachine):
         (sent,) = [sent for sent in self.sends if sent.turn_id == told.partition(b'"')[0].decode()]
         return sent
 
-    def _note(self, *words: object) -> None:
-        self.journal.append(" ".join(map(str, words)))
+    def _note(self, what: str, *details: object) -> None:
+        self.tally[what] += 1
+        self.journal.append(" ".join([what, *map(str, details)]))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import orjson
 from django.db import connection
 
-from chat.models import Message, Thread, TokenUsage, Turn
+from chat.models import Message, TokenUsage, Turn
 from chat.protocol import sse
 from chat.protocol.fold import AssistantContentBuilder
 from chat.store.stream_log import read_log
@@ -16,29 +17,28 @@ from tests.acceptance.sent import Sent
 ENDING_CHUNK = {"completed": "finish", "failed": "error", "stopped": "abort", "interrupted": "abort"}
 
 
-def live_turn_ids(threads: list[str]) -> list[str]:
-    """The turn ids that are streaming, which are at most one a thread."""
+def unended(threads: list[str]) -> tuple[list[str], list[str]]:
+    """The turn ids that are streaming, which are at most one a thread, and those that wait."""
     found = list(
-        Turn.objects.filter(thread__client_id__in=threads, status="streaming").values_list(
-            "thread__client_id", "turn_id"
-        )
+        Turn.objects.filter(thread__client_id__in=threads, status__in=["streaming", "queued"])
+        .order_by("pk")
+        .values_list("thread__client_id", "turn_id", "status")
     )
-    assert len({thread for thread, _ in found}) == len(found), f"two live turns in a thread: {found}"
-    return [turn for _, turn in found]
+    live = [(thread, turn) for thread, turn, status in found if status == "streaming"]
+    assert len({thread for thread, _ in live}) == len(live), f"two live turns in a thread: {found}"
+    return [turn for _, turn in live], [turn for _, turn, status in found if status == "queued"]
 
 
 def has_turn(sent: Sent) -> bool:
     return Turn.objects.filter(thread__client_id=sent.thread, turn_id=sent.turn_id).exists()
 
 
-def rows_of(thread: str) -> tuple[int, int, int]:
-    """How many turns, messages and usage rows a thread has."""
-    of = {"thread__client_id": thread}
-    return (
-        Turn.objects.filter(**of).count(),
-        Message.objects.filter(**of).count(),
-        TokenUsage.objects.filter(**of).count(),
-    )
+def turns_in(thread: str) -> int:
+    return Turn.objects.filter(thread__client_id=thread).count()
+
+
+def has_rows(thread: str) -> bool:
+    return Message.objects.filter(thread__client_id=thread).exists() or turns_in(thread) > 0
 
 
 def assert_ledger(threads: list[str], sends: list[Sent], appended: dict[int, dict[str, Any]]) -> None:
@@ -53,7 +53,10 @@ def assert_ledger(threads: list[str], sends: list[Sent], appended: dict[int, dic
     expected = {(sent.thread, sent.turn_id) for sent in sends if sent.accepted}
     possible = {(sent.thread, sent.turn_id) for sent in sends if sent.accepted is not False}
     assert expected <= turns.keys() <= possible, f"turns {turns.keys()} of {expected} to {possible}"
-    assert Thread.objects.filter(client_id__in=threads).count() <= len(threads)
+    for thread in threads:
+        times = sorted((turn.started_at, turn.finished_at) for key, turn in turns.items() if key[0] == thread)
+        for (_, end), (begin, _) in itertools.pairwise(times):
+            assert end <= begin, f"two turns at once in {thread}: {times}"
 
     messages: dict[tuple[str, str | None, str], list[Message]] = {}
     for message in Message.objects.filter(thread__client_id__in=threads).select_related("thread").order_by("id"):

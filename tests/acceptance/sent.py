@@ -36,6 +36,8 @@ class Sent:
     endings: set[str] = field(default_factory=set)
     # The servers (slot, generation) that may run it.
     servers: set[tuple[int, int]] = field(default_factory=set)
+    # Or any server: it waits in a queue, and whoever ends the turn before it runs it.
+    anywhere: bool = False
     ended: bool = False
     # By number, every frame that any reader was sent.
     seen: dict[int, bytes] = field(default_factory=dict)
@@ -60,7 +62,7 @@ class Sent:
 
     def lost(self, server: tuple[int, int]) -> None:
         """A server died that may have run this turn."""
-        if server in self.servers and not self.ended:
+        if (self.anywhere or server in self.servers) and not self.ended:
             self.endings.add("interrupted")
 
     def was_asked_to_stop(self) -> None:
@@ -93,12 +95,14 @@ class Following:
 
     def read(self, chunks: int, seconds: float) -> None:
         """Read until so many more chunks have come, or nothing does any more."""
+        self._take()
         enough = self.seq + chunks
         while self.seq < enough and self.exchange.receive(seconds):
             self._take()
 
     def read_on(self, seconds: float) -> bool:
         """Read to the end, an orderly one or a dead server's; False where none comes in time."""
+        self._take()
         deadline = time.monotonic() + seconds
         while not self.over and (left := deadline - time.monotonic()) > 0:
             self.exchange.receive(left)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import AbstractUser
+from django.db.models import Count
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from chat.models import Turn
 from chat.store.tokens import create_token
 from tests.acceptance.chat_machine import ChatMachine
 from tests.acceptance.clients import LEASE
@@ -21,7 +24,7 @@ from tests.scale import rounds
 # No shrinking: an example takes its time, and one that hung on timing would only be called flaky. The journal tells
 # what happened; the seed and hypothesis' own blob play it again.
 PROFILE = settings(
-    max_examples=rounds(15, 500),
+    max_examples=rounds(12, 500),
     stateful_step_count=15,
     deadline=None,
     print_blob=True,
@@ -38,6 +41,7 @@ def test_no_order_of_sends_stops_crashes_and_readers_breaks_a_promise(tmp_path: 
     token = create_token(user.get_username())
     number = int(os.environ.get("MACHINE_SEED") or random.SystemRandom().getrandbits(32))
     journals: list[list[str]] = []
+    tally: Counter[str] = Counter()
     with Cluster(
         tmp_path,
         CHAT_LEASE_SECONDS=LEASE,
@@ -47,7 +51,7 @@ def test_no_order_of_sends_stops_crashes_and_readers_breaks_a_promise(tmp_path: 
 
         @seed(number)
         def machine() -> ChatMachine:
-            return ChatMachine(cluster, token, journals)
+            return ChatMachine(cluster, token, journals, tally)
 
         try:
             run_state_machine_as_test(machine, settings=PROFILE)
@@ -58,3 +62,8 @@ def test_no_order_of_sends_stops_crashes_and_readers_breaks_a_promise(tmp_path: 
             problem.add_note("What the servers said:\n" + cluster.log.read_text()[-5000:])
             raise
     assert_invariants()
+    print(f"{Turn.objects.count()} turns of which {ends()}; {dict(tally)}; MACHINE_SEED={number}")
+
+
+def ends() -> dict[str, int]:
+    return dict(Turn.objects.values_list("status").annotate(Count("pk")))

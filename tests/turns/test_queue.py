@@ -97,6 +97,20 @@ async def test_a_queued_turn_can_be_cancelled_and_its_reader_comes_to_an_end(cli
     await sync_to_async(assert_invariants)()
 
 
+async def test_no_client_can_write_the_answer_of_a_turn_that_waits(client: Client) -> None:
+    """It has no shell yet: the answer would stand before its question."""
+    async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as first:
+        await until(first, "text-delta")
+        second = wait_behind(client, "m2")
+        await queued(client, 1)
+        body = {"role": "assistant", "turn_id": "m2", "content": "Me first."}
+        appended = await client.request("POST", "/api/threads/t1/messages/", body)
+        assert (appended.status, appended.json()["error"]["code"]) == (404, "turn_not_found")
+        await client.request("POST", "/api/chat/t1/stop")
+    await assert_shown_is_stored((await second).chunks())
+    await sync_to_async(assert_invariants)()
+
+
 async def test_another_users_queued_turn_cannot_be_stopped(client: Client, other_client: Client) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as first:
         await until(first, "text-delta")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -75,6 +76,15 @@ async def test_who_comes_back_gets_the_turns_it_missed(client: Client) -> None:
     assert ended == ["m0", "m1", "m2", "m3"]
     for turn in [turn async for turn in Turn.objects.exclude(pk=pk)]:
         await assert_shown_is_stored(chunks_of(frames, turn.pk))
+
+
+async def test_who_comes_back_in_the_moment_of_an_end_is_told_of_it(client: Client) -> None:
+    """The turn was live when the socket was let in, and has ended when it begins to watch: no change will tell."""
+    turn = await Turn.objects.aget(pk=await begun(client))
+    assert turn.thread_id
+    async with aclosing(threads.watch(turn.thread_id, turn.pk)) as changes:  # type: ignore[type-var]
+        told = await asyncio.wait_for(anext(changes), 10)
+    assert (told.pk, told.status) == (turn.pk, "completed")
 
 
 async def test_a_submit_begins_a_turn_and_its_retry_finds_it(client: Client) -> None:
