@@ -6,8 +6,9 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 SERVER ?= uvicorn
 PYTEST ?=
+BENCH ?=
 
-.PHONY: run test proof check lint format lock clean
+.PHONY: run test proof bench check lint format lock clean
 
 run: $(VENV)/.run
 	@DEBUG=$${DEBUG:-1} HOST=$(HOST) PORT=$(PORT) SERVER=$(SERVER) exec $(BIN)/python manage.py serve --migrate --demo -v 0
@@ -19,6 +20,10 @@ test: check
 # one of them.
 proof: $(VENV)/.dev
 	PROOF=long $(BIN)/python -m pytest -m proof -v -s $(PYTEST)
+
+# The streams against a bare Django view, as ratios in one run; BENCH=--quick shows the rows with tiny numbers.
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.streams $(BENCH)
 
 # Every linter, the import contracts, types, production settings, missing migrations.
 check: $(VENV)/.dev

@@ -31,6 +31,7 @@ STAMP = re.compile(rb'"delta":"(\d{6,}) "')
 TURN = re.compile(rb"^id: (\d+)-", re.MULTILINE)
 OPENED_AT_ONCE = 50
 PATIENCE = 60.0
+LATE = 1.0  # seconds more of tokens, for a server that opens late
 TICK = 0.01  # seconds: CPU is counted in these
 
 
@@ -58,6 +59,7 @@ class Span:
     whole_server: float
     delays: list[float]  # milliseconds from the agent to the reader, sorted
     complete: bool  # whether every reader got every token
+    steady: bool  # whether all turns were live from the window's first moment to its last
 
     @property
     def per_cpu_second(self) -> float:
@@ -75,10 +77,11 @@ class Span:
         """All of it in a line."""
         used = (self.server, self.postgres, self.client, self.others)
         cores = "/".join(f"{seconds / self.seconds:.2f}" for seconds in used)
+        doubts = ("" if self.steady else ", NOT STEADY") + ("" if self.complete else ", TOKENS LOST")
         return (
             f"{self.tokens / self.seconds:,.0f} tokens/s, {self.per_cpu_second:,.0f} per CPU second "
             f"({self.whole_per_cpu_second:,.0f} with opening and ending), p50 {self.delay(0.5):.1f} ms, "
-            f"p99 {self.delay(0.99):.1f} ms, cores of server/PostgreSQL/client/others {cores}"
+            f"p99 {self.delay(0.99):.1f} ms, cores of server/PostgreSQL/client/others {cores}{doubts}"
         )
 
 
@@ -98,10 +101,10 @@ class Client:
 
 
 async def paced(target: Target, turns: int, rate: float, *, seconds: float, ramp: float, warm: float) -> Span:
-    """``turns`` turns at ``rate`` tokens a second each; they begin within ``ramp`` seconds, and are looked at
-    ``warm`` seconds later, for ``seconds``.
+    """``turns`` turns at ``rate`` tokens a second each. They begin within ``ramp`` seconds; from ``warm`` seconds after
+    the last of them has begun they are looked at, for ``seconds``.
     """
-    count = int(rate * (ramp + warm + seconds + 0.5))
+    count = int(rate * (ramp + warm + seconds + LATE))
     tally = _Tally()
     readers = [_Reader(tally) for _ in range(turns)]
 
@@ -110,12 +113,12 @@ async def paced(target: Target, turns: int, rate: float, *, seconds: float, ramp
             await asyncio.sleep(tally.begun + ramp * number / turns - time.monotonic())
             await reader.open(target, _send(target, f"/paced {count} {rate}"))
 
-    return await _looked_at(target, tally, readers, open_all, ramp + warm, seconds, count)
+    return await _looked_at(target, tally, readers, open_all, warm, seconds, count)
 
 
 async def fan_out(target: Target, number: int, rate: float, *, seconds: float, warm: float) -> Span:
     """``number`` readers of one turn."""
-    count = int(rate * (warm + seconds + 1.0))
+    count = int(rate * (warm + seconds + LATE))
     tally = _Tally()
     readers = [_Reader(tally) for _ in range(number)]
 
@@ -202,14 +205,16 @@ async def _looked_at(
 ) -> Span:
     start = used(target.pid, target.postgres)
     tally.begun = time.monotonic()
-    opening = asyncio.ensure_future(open_all())
+    await open_all()
+    for reader in readers:
+        await asyncio.wait_for(reader.begun.wait(), PATIENCE)
     await asyncio.sleep(wait)
     before, client, at = used(target.pid, target.postgres), time.process_time(), time.monotonic()
     tally.look()
     await asyncio.sleep(seconds)
     tally.stop()
     after, client, at = used(target.pid, target.postgres), time.process_time() - client, time.monotonic() - at
-    await opening
+    steady = not any(reader.ended.is_set() for reader in readers)
     for reader in readers:
         await asyncio.wait_for(reader.ended.wait(), PATIENCE)
     end = used(target.pid, target.postgres)
@@ -225,6 +230,7 @@ async def _looked_at(
         whole_server=end.server - start.server,
         delays=sorted(delay / 1e6 for delay in tally.delays),
         complete=tally.tokens == count * len(readers),
+        steady=steady,
     )
 
 

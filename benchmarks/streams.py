@@ -119,7 +119,7 @@ class Benchmark:
                 )
                 _say(f"{name}: {found[name].line()}")
             rounds.append(found)
-            if all(span.others / span.seconds <= DISTURBED for span in found.values()):
+            if all(span.steady and span.others / span.seconds <= DISTURBED for span in found.values()):
                 calm.append(found)
         kept = calm if len(calm) > sizes.rounds / 2 else rounds
         return {name: [found[name] for found in kept] for name in targets}

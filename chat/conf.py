@@ -1,7 +1,7 @@
 """The application's settings: their names, defaults and meaning.
 
-Each is read from Django's settings under ``CHAT_<NAME>`` at the moment it is used, so a test or a host
-project may override it at any time.
+Each is read from Django's settings under ``CHAT_<NAME>`` when it is first used, and again after every override that
+Django tells of (``override_settings`` does).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.core.signals import setting_changed
 
 DEFAULTS: dict[str, Any] = {
     # Dotted path of the object that answers: see chat/agents/base.py.
@@ -57,6 +58,22 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+# What was asked for so far. Some are asked for with every token, and Django takes two microseconds to say that a
+# setting is not there: a fifth of the CPU of a process full of turns.
+_asked: dict[str, Any] = {}
+
+
 def get(name: str) -> Any:
     """The value of ``CHAT_<name>``; KeyError for a name that is not in ``DEFAULTS``."""
-    return getattr(settings, f"CHAT_{name}", DEFAULTS[name])
+    try:
+        return _asked[name]
+    except KeyError:
+        value = _asked[name] = getattr(settings, f"CHAT_{name}", DEFAULTS[name])
+        return value
+
+
+def _forget(*, setting: str, **signal: Any) -> None:
+    _asked.pop(setting.removeprefix("CHAT_"), None)
+
+
+setting_changed.connect(_forget, dispatch_uid="chat.conf")

@@ -7,7 +7,7 @@ clients find it and an AI SDK client does not look.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -50,6 +50,11 @@ def unframe(frame: bytes) -> tuple[str | None, bytes]:
     """The cursor and the chunk's JSON out of one ``frame``, for a transport with frames of its own."""
     head, _, chunk = frame.partition(b"data: ")
     return (head[4:-1].decode() if head else None), chunk[:-2]
+
+
+def frames(turn: int, first_seq: int, chunks: Sequence[bytes]) -> list[bytes]:
+    """The events of a turn's chunks, numbered from ``first_seq`` on: the same as ``frame`` makes, at half the price."""
+    return [b"id: %d-%d\ndata: %b\n\n" % (turn, seq, chunk) for seq, chunk in enumerate(chunks, first_seq)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from chat.protocol import sse
 from chat.store import stream_log
 from chat.store.crossing import in_thread
 from chat.store.sql import UNAVAILABLE
-from chat.streams.cursors import Cursor
 
 # The most that one reader is sent at once: what a server may have to buffer for a client that does not read.
 PIECE_BYTES = 64 * 1024
@@ -44,9 +43,9 @@ class TurnStream:
 
     def publish(self, first_seq: int, chunks: Sequence[bytes]) -> None:
         """Show chunks, encoded and numbered from ``first_seq`` on; those that are shown already are skipped."""
-        for seq, chunk in enumerate(chunks, first_seq):
-            if seq == len(self._frames) + 1:
-                self._frames.append(sse.frame(chunk, str(Cursor(self.turn, seq))))
+        shown = len(self._frames) + 1 - first_seq
+        if shown >= 0:
+            self._frames += sse.frames(self.turn, first_seq + shown, chunks[shown:] if shown else chunks)
         self._wake()
 
     def end(self, *, pruned: bool = False) -> None:

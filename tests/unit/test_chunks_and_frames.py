@@ -175,3 +175,8 @@ def test_parts_that_no_chunk_makes_are_left_out_of_a_replay() -> None:
         *["tool-input-available", "tool-approval-request"],
     ]
     assert all(is_well_formed(chunk) for chunk in replay(foreign))
+
+
+def test_many_frames_are_the_frames_one_by_one() -> None:
+    chunks = [sse.encode({"type": "text-delta", "id": "1", "delta": text}) for text in ("a", "ü", "%b")]
+    assert sse.frames(7, 3, chunks) == [sse.frame(chunk, f"7-{seq}") for seq, chunk in enumerate(chunks, 3)]
