@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+from chat.protocol import sse
 from tests.acceptance.database import Database, Postgres, start_all
 from tests.acceptance.preloaded import Nursery, Preloaded
 from tests.acceptance.readers import Reader
@@ -44,14 +45,14 @@ class Case:
     commit: str
     side: str
     number: int
-    how: str
+    how: str  # kill; pause until all is over; wake: pause until somebody has taken over, but not ended, the turns
 
     def __str__(self) -> str:
         return f"{self.how} {self.side} {self.commit} {self.number}"
 
     @property
     def fault(self) -> str:
-        return f"{self.commit}:{self.side}#{self.number}:{self.how}"
+        return f"{self.commit}:{self.side}#{self.number}:{'kill' if self.how == 'kill' else 'pause'}"
 
 
 CASES = [
@@ -59,7 +60,8 @@ CASES = [
     for commit, numbers in {**IN_THE_OWNER, **IN_THE_RECOVERER}.items()
     for number in (numbers if LONG else numbers[:1])
     for side in ("before", "after")
-    for how in ("kill", "pause")
+    for how in ("kill", "pause", "wake")
+    if how != "wake" or commit in IN_THE_OWNER
 ]
 
 
@@ -82,6 +84,8 @@ def outcomes(request: pytest.FixtureRequest, postgres: Postgres, nursery: Nurser
     def run(case: Case) -> str:
         with ExitStack() as open_until_the_end:
             world = World(postgres.database(), nursery, open_until_the_end)
+            if case.how == "wake":
+                return wake_the_owner_under_its_heir(world, case)
             return strike_the_owner(world, case) if case.commit in IN_THE_OWNER else strike_the_recoverer(world, case)
 
     with together(request, "case", run, at_once=6) as cases:
@@ -101,8 +105,8 @@ class World:
     def __init__(self, database: Database, nursery: Nursery, stack: ExitStack) -> None:
         self.database, self._nursery, self._stack = database, nursery, stack
 
-    def server(self, fault: str = "") -> Preloaded:
-        server = Preloaded(self._nursery, self.database.url, fault, CHAT_LEASE_SECONDS=LEASE)
+    def server(self, fault: str = "", lease: float = LEASE) -> Preloaded:
+        server = Preloaded(self._nursery, self.database.url, fault, CHAT_LEASE_SECONDS=lease)
         self._stack.callback(server.stop)
         return server
 
@@ -146,6 +150,35 @@ def strike_the_owner(world: World, case: Case) -> str:
     else:
         assert_a_late_riser_writes_nothing(world, owner, turns, readers)
     return f"all ended after {seconds:.1f} s, {summary(turns)}, {retried} only begun by the retry"
+
+
+def wake_the_owner_under_its_heir(world: World, case: Case) -> str:
+    """Here nothing but the epoch keeps the owner's writes out: the turns are streaming still, under another's."""
+    # With its long lease the owner does not take its turns back by itself.
+    owner, heir = world.server(case.fault, lease=5 * LEASE), world.server("recover:before#1:pause")
+    start_all(owner)
+    readers = world.send_all(owner)
+    assert eventually(lambda: struck(owner)), f"{case.fault} was never reached"
+    assert eventually(lambda: not live_leases(world.database)), "the leases did not run out"
+    heir.launch()
+    assert eventually(lambda: struck(heir)), "the heir has taken nothing over"
+    taken = world.database.turns()
+    before = world.database.rows_of(taken)
+    owner.send(signal.SIGCONT)
+    client = world.client(owner)
+    # Whatever it still had in mind stands in front of this turn.
+    Reader(client, "POST", "/api/chat", json=body("afterwards", "/tokens 3 0")).whole()
+    assert world.database.rows_of(taken) == before, "it wrote into what is its heir's"
+    heir.send(signal.SIGCONT)
+    hung = readers["hung"]  # what was sent to the sleeper begins when it wakes up
+    assert eventually(lambda: b'"text-delta"' in hung.received or sse.DONE in hung.received)
+    client.post("/api/chat/hung/stop").raise_for_status()
+    streams = {thread: reader.whole() for thread, reader in readers.items()}
+    seconds = world.until_all_have_ended()
+    turns = world.database.sound()
+    assert streams == {thread: turns[thread].stream for thread in streams}
+    assert "interrupted" in {turn.status for turn in turns.values()}, "the heir had nothing to end"
+    return f"all ended after {seconds:.1f} s, {summary(turns)}"
 
 
 def strike_the_recoverer(world: World, case: Case) -> str:
@@ -203,15 +236,16 @@ def assert_a_late_riser_writes_nothing(
     world: World, sleeper: Preloaded, turns: dict[str, EndedTurn], readers: dict[str, Reader]
 ) -> None:
     """Not one row is written or rewritten when it wakes up; its readers get what is stored; and it is healthy."""
-    before = world.database.fingerprint()
+    ended = world.database.turns()
+    before = world.database.rows_of(ended)
     sleeper.send(signal.SIGCONT)
     for thread, reader in readers.items():
         assert reader.whole() == turns[thread].stream, f"{thread}: the reader of the sleeper is told something else"
-    assert world.database.fingerprint() == before
+    assert (world.database.turns(), world.database.rows_of(ended)) == (ended, before)
     # Whatever it still had in mind stands in front of this turn.
     afterwards = Reader(world.client(sleeper), "POST", "/api/chat", json=body("afterwards", "/tokens 3 0"))
     afterwards.whole()
-    assert set(before) <= set(world.database.fingerprint())
+    assert world.database.rows_of(ended) == before
     assert world.database.sound()["afterwards"].status == "completed"
 
 

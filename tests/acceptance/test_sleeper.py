@@ -56,7 +56,8 @@ def test_a_process_that_slept_past_its_leases_writes_no_row_and_leaves_its_agent
         for name, reader in followed.items():
             assert reader.whole() == turns[name].stream
         time.sleep(max(0.0, begun + SLEEP - time.monotonic()))
-        before, spoken = database.fingerprint(), diary.read_text()
+        ended, spoken = database.turns(), diary.read_text()
+        before = database.rows_of(ended)
         assert "left" not in spoken, "it slept"
 
         os.kill(sleeper.process.pid, signal.SIGCONT)
@@ -66,9 +67,9 @@ def test_a_process_that_slept_past_its_leases_writes_no_row_and_leaves_its_agent
         told = time.monotonic() - awake
         for name, reader in readers.items():
             assert reader.whole() == turns[name].stream, f"{name}: the sleeper's reader is told something else"
-        assert database.fingerprint() == before
+        assert (database.turns(), database.rows_of(ended)) == (ended, before)
         # Whatever it still had in mind stands in front of this turn.
         assert here.post("/api/chat", json=said("afterwards", "/tokens 3 0")).status_code == 200
-        assert set(before) <= set(database.fingerprint())
+        assert database.rows_of(ended) == before
         assert database.sound()["afterwards"].status == "completed"
     print(f"\nended by another after {seconds:.1f} s, left its agents {told:.1f} s after it woke, wrote nothing")
