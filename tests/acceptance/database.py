@@ -108,7 +108,7 @@ class Postgres:
     def database(self) -> Database:
         with self._lock:  # a template that somebody copies has no second copyist
             name = f"chat_{os.getpid()}_{next(self._numbers)}"
-            self._execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+            self._execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
         return Database(self._named(name), self._token, self._folder)
 
     def close(self) -> None:

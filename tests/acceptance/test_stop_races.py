@@ -41,7 +41,7 @@ async def test_a_stop_and_the_end_of_a_turn_have_exactly_one_outcome(
     seed = int(os.environ.get("STOP_SEED", random.SystemRandom().randrange(10**6)))
     chance = random.Random(seed)
     # Behind which word the stop is sent, and how long after it: it arrives some words later, around the end.
-    distances = [(chance.randint(WORDS - 12, WORDS), chance.uniform(0, 0.01)) for _ in range(RACES)]
+    distances = [(chance.randint(WORDS - 16, WORDS), chance.uniform(0, 0.01)) for _ in range(RACES)]
     here, there = (client_of(server, database) for server in servers)
     async with here, there:
         free = asyncio.Semaphore(AT_ONCE)
