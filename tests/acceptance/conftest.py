@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 
 from tests.acceptance.database import Database, Postgres
 from tests.acceptance.postgres_owners import shared_folder
+from tests.acceptance.preloaded import Nursery
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request is too much
 
 reachable_by_all = pytest.fixture(shared_folder, scope="session")
 
@@ -22,3 +26,10 @@ def postgres(reachable_by_all: Path) -> Iterator[Postgres]:
 def database(postgres: Postgres) -> Database:
     """A database of the test's own."""
     return postgres.database()
+
+
+@pytest.fixture(scope="session")
+def nursery(reachable_by_all: Path) -> Iterator[Nursery]:
+    nursery = Nursery(reachable_by_all)
+    yield nursery
+    nursery.close()

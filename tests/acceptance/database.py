@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -16,12 +17,20 @@ from typing import Any
 import orjson
 import psycopg
 
-from tests.acceptance.postgres_owners import Owner
+from tests.acceptance.postgres_owners import Owner, guardians, postmaster
 from tests.acceptance.server import ROOT, Server
 from tests.invariants import EndedTurn, assert_database_is_sound
 
 OPTIONS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "400"}
 TEMPLATE = "chat_template"
+# What a turn may write, by table.
+ROWS = {
+    "chat_turns": "id = ANY (%s)",
+    "chat_stream_events": "turn_id = ANY (%s)",
+    "token_usage": "turn_id = ANY (%s)",
+    "chat_messages": "(thread_id, turn_id) IN (SELECT thread_id, turn_id FROM chat_turns WHERE id = ANY (%s))",
+    "chat_threads": "id IN (SELECT thread_id FROM chat_turns WHERE id = ANY (%s))",
+}
 PREPARE = """
 import django
 django.setup()
@@ -63,12 +72,17 @@ class Database:
         assert len(named) == len(turns), "two turns in a thread that got one"
         return named
 
-    def fingerprint(self) -> list[tuple[Any, ...]]:
-        """All that a turn may write, row by row, with its transaction and place: a row rewritten as it was shows."""
+    def turns(self) -> list[int]:
+        """The numbers of all turns there are."""
+        return [pk for (pk,) in self.ask("SELECT id FROM chat_turns ORDER BY id")]
+
+    def rows_of(self, turns: list[int]) -> list[tuple[Any, ...]]:
+        """Every row of these turns, with its transaction and place: one that was rewritten as it was shows, too."""
+        seen = "xmin::text, ctid::text, md5(r::text)"
         return [
             row
-            for table in ("chat_stream_events", "chat_messages", "token_usage", "chat_turns", "chat_threads")
-            for row in self.ask(f"SELECT '{table}', xmin::text, ctid::text, md5(r::text) FROM {table} r ORDER BY ctid")
+            for table, condition in ROWS.items()
+            for row in self.ask(f"SELECT '{table}', {seen} FROM {table} r WHERE {condition} ORDER BY ctid", turns)
         ]
 
 
@@ -94,12 +108,17 @@ class Postgres:
     def database(self) -> Database:
         with self._lock:  # a template that somebody copies has no second copyist
             name = f"chat_{os.getpid()}_{next(self._numbers)}"
-            self._execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+            self._execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
         return Database(self._named(name), self._token, self._folder)
 
     def close(self) -> None:
+        """Without the checkpoint that a hundred databases nobody wants any more would cost."""
         self._owner.leave()
         self._owner.close()
+        with suppress(OSError):
+            for guardian in guardians(self._folder):
+                os.kill(guardian, signal.SIGKILL)
+            os.kill(postmaster(self._folder / "postgres"), signal.SIGQUIT)
 
     def _named(self, database: str) -> str:
         return self._url.replace("@/postgres?", f"@/{database}?")

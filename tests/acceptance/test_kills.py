@@ -28,17 +28,18 @@ from tests.scale import LONG, rounds
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(3600)]
 
-# At a kill within a second and a half of their start, six of them or more are live.
+# However late the kill comes, the first five and most often six are live.
 ASKED = {
-    "plain": "Hello there " * 15,
-    "text": "/tokens 800 5",
-    "quick": "/tokens 5000 0",
     "long": "/tokens 100000 1",
+    "slow": "/tokens 100 100",
+    "text": "/tokens 800 5",
+    "hung": "/hang",
+    "failing late": "/fail 80",
+    "plain": "Hello there " * 15,
+    "failing": "/fail 15",
+    "quick": "/tokens 5000 0",
     "thinking": "/think",
     "tool": "/tool",
-    "failing": "/fail 80",
-    "hung": "/hang",
-    "slow": "/tokens 100 100",
 }
 ENDLESS = {"long", "hung", "slow"}
 
@@ -106,7 +107,7 @@ def test_a_killed_server_loses_nothing_that_was_shown_and_every_turn_of_it_ends(
             flush=True,
         )
         assert max(seconds) < lane.lease + 15
-        assert max(live) >= 5
+        assert min(live) >= 4, "hardly anything was live"
 
 
 def _round(lane: Lane, seed: int, database: Database, servers: list[Server]) -> Round:
@@ -117,14 +118,17 @@ def _round(lane: Lane, seed: int, database: Database, servers: list[Server]) -> 
         victim.start()
     names = list(ASKED)
     chance.shuffle(names)
+    early = chance.random() < 0.2  # in the midst of three beginnings, with seven turns live
     sends = {f"{seed}-{name}": said(f"{seed}-{name}", ASKED[name], turn_id=f"turn-{name}") for name in names}
     survivor = others[0] if others else victim
     with victim.client(database.token) as doomed, survivor.client(database.token) as client:
-        readers = {thread: Reader(doomed, "POST", "/api/chat", json=body) for thread, body in sends.items()}
-        early = chance.random() < 0.15  # into the midst of the beginnings
-        if not early:
-            for reader in readers.values():
-                reader.until(b'"start"')
+        readers: dict[str, Reader] = {}
+        for first, last in (0, -3), (-3, None):
+            for thread in list(sends)[first:last]:
+                readers[thread] = Reader(doomed, "POST", "/api/chat", json=sends[thread])
+            if not early or not first:
+                for reader in readers.values():
+                    reader.until(b'"start"')
         watched = chance.sample(names, 2)
         followed = {
             f"{seed}-{name}": Reader(client, "GET", f"/api/chat/{seed}-{name}/stream") for name in watched if others
@@ -151,6 +155,7 @@ def _round(lane: Lane, seed: int, database: Database, servers: list[Server]) -> 
             victim.launch()  # it is up again before its turn comes
         _assert_shown_is_stored(turns, readers)
         for thread, reader in followed.items():
+            reader.join(30)
             if reader.status != 204:  # it came before the turn did, or after its end
                 assert reader.whole() == turns[thread].stream, f"seed {seed}: {thread} in another process"
         for before, reader in resumed:
@@ -163,8 +168,8 @@ def _round(lane: Lane, seed: int, database: Database, servers: list[Server]) -> 
         victim.until_ready()
     statuses = Counter(turn.status for turn in turns.values())
     print(
-        f"{lane}, seed {seed}: killed {after:.2f} s after the {'sends' if early else 'starts'}, {dict(statuses)}, "
-        f"{len(ASKED) - len(turns)} not begun, all ended after {seconds:.1f} s",
+        f"{lane}, seed {seed}: killed {after:.2f} s after {'three sends' if early else 'the starts'}, "
+        f"{dict(statuses)}, {len(ASKED) - len(turns)} not begun, all ended after {seconds:.1f} s",
         flush=True,
     )
     return Round(statuses["interrupted"], seconds)
@@ -178,7 +183,7 @@ def _assert_shown_is_stored(turns: dict[str, EndedTurn], readers: dict[str, Read
             continue
         turn = turns[thread]
         assert turn.stream.startswith(reader.bytes), f"{thread}: what was shown is not what is stored"
-        assert turn.status in ("interrupted", "failed" if name == "failing" else "completed"), thread
+        assert turn.status in ("interrupted", "failed" if name.startswith("failing") else "completed"), thread
         assert turn.status == "interrupted" or name not in ENDLESS, thread
 
 

@@ -1,0 +1,153 @@
+"""Servers that are forked from a process which has imported everything but the application: ready after 0.3 s, not 3.
+
+For tests that need dozens of them. Run as a program, this file is that process: it reads one order a line.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.acceptance.server import READY_WITHIN, ROOT, Server
+
+# What costs time to import and knows nothing of chat.
+HEAVY = [
+    "channels.routing",
+    "csp.middleware",
+    "django.contrib.admin.sites",
+    "django.core.handlers.asgi",
+    "httptools",
+    "psycopg_pool",
+    "pydantic",
+    "rest_framework.views",
+    "tenacity",
+    "uvicorn.lifespan.on",
+    "uvicorn.main",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvloop",
+    "whitenoise.middleware",
+]
+
+
+class Nursery:
+    """The process that forks them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        environment = Server(folder, DATABASE_URL="postgresql:///none").environment
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            cwd=ROOT,
+            env=environment | {"DJANGO_SETTINGS_MODULE": "tests.acceptance.faulty_settings"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def fork(self, order: dict[str, Any]) -> int:
+        assert self._process.stdin
+        assert self._process.stdout
+        with self._lock:
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+            return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(20)
+        self._process.stdout.close()
+
+
+class Preloaded(Server):
+    """One of them; ``fault`` is where it strikes, see ``faults``."""
+
+    def __init__(self, nursery: Nursery, url: str, fault: str = "", **settings: float) -> None:
+        super().__init__(nursery.folder, DATABASE_URL=url)
+        self.nursery = nursery
+        self.order = {"url": url, "port": self.port, "log": str(self.log), "fault": fault, "settings": settings}
+        self.pid = 0
+
+    def launch(self, *command: str) -> None:
+        self.launched = time.monotonic()
+        self.pid = self.nursery.fork(self.order)
+
+    def until_ready(self) -> float:
+        while not self.answers():
+            if not self.alive() or time.monotonic() - self.launched > READY_WITHIN:
+                raise RuntimeError(f"The server did not start:\n{self.log.read_text()}")
+            time.sleep(0.02)
+        return time.monotonic() - self.launched
+
+    def state(self) -> str:
+        """The letter that ps shows: T for one that was stopped; empty for one that is gone."""
+        with suppress(OSError):
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return ""
+
+    def alive(self) -> bool:
+        return self.state() not in ("", "Z", "X")
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def stop(self) -> None:
+        with suppress(ProcessLookupError):
+            if self.pid:
+                self.send(signal.SIGKILL)
+
+
+def main() -> None:
+    import django
+
+    django.setup()
+    for name in HEAVY:
+        importlib.import_module(name)
+    assert "chat.streams.writer" not in sys.modules, "a process gets its name at import: not before the fork"
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    for line in sys.stdin:
+        pid = os.fork()
+        if not pid:
+            serve(**json.loads(line))
+        print(pid, flush=True)
+
+
+def serve(url: str, port: int, log: str, fault: str, settings: dict[str, Any]) -> None:
+    from django.conf import settings as django_settings
+    from django.db import connections
+    from uvicorn.main import main as uvicorn
+
+    from chat.management.commands.serve import SERVERS
+    from chatproject.settings import database
+    from tests.acceptance.faults import arm
+
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number, path, flags in ((0, os.devnull, os.O_RDONLY), (1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)):
+        os.dup2(os.open(path, flags), number)
+    os.dup2(1, 2)
+    connections.settings["default"].update(database(url))
+    for name, value in settings.items():
+        setattr(django_settings, name, value)
+    arm(fault)
+    uvicorn(SERVERS["uvicorn"]("127.0.0.1", port, "chatproject.asgi:application")[1:])
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
