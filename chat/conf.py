@@ -47,7 +47,7 @@ DEFAULTS: dict[str, Any] = {
     "KEEP_ALIVE_SECONDS": 15.0,
     # Seconds after which the reader of an open stream is shut out at the latest who has logged out or lost the thread.
     "ACCESS_CHECK_SECONDS": 5.0,
-    # Seconds in which a reader must take a piece (64 KiB) of its stream; else its connection ends, and it may resume.
+    # Seconds in which a reader must take a piece (16 KiB) of its stream; else its connection ends, and it may resume.
     "SLOW_READER_SECONDS": 30.0,
     # Seconds that an ended turn's chunks stay in memory for readers that come late.
     "STREAM_LINGER_SECONDS": 30.0,

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import ParamSpec, TypeVar
 
-from django.db import close_old_connections
+from django.db import close_old_connections, reset_queries
 
 from chat import conf
 from chat.store.sql import UNAVAILABLE, connection, drop_broken_connections
@@ -39,6 +39,7 @@ async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
             drop_broken_connections()
             raise
         finally:
+            reset_queries()
             close_old_connections()
 
     return await asyncio.get_running_loop().run_in_executor(executor(), call)
@@ -59,6 +60,8 @@ class DedicatedThread:
             except UNAVAILABLE:
                 drop_broken_connections()
                 raise
+            finally:
+                reset_queries()  # with DEBUG, Django keeps a connection's last 9,000 statements with all their values
 
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 

@@ -1,4 +1,4 @@
-"""PostgreSQL is restarted in mid-stream: turns go on, readers come back, and nothing is lost, doubled or left behind."""
+"""PostgreSQL is restarted in mid-stream: turns go on, readers come back, nothing is lost, doubled or left behind."""
 
 from __future__ import annotations
 
