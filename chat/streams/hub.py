@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 
 from chat import conf
 from chat.errors import CursorGone
@@ -34,6 +34,7 @@ class TurnStream:
         self.followed = followed  # read from the log; else a run of this process publishes it
         self.ended = self.pruned = False
         self.readers = 0
+        self._missed = False
         self._frames: list[bytes] = []
         self._grown = asyncio.Event()
 
@@ -58,7 +59,16 @@ class TurnStream:
 
     async def read(self, after: int = 0) -> AsyncIterator[list[bytes]]:
         """The frames behind chunk ``after``, as many at a time as are there and make a piece, until the end."""
+        if (fed := self._fed()) is not self:
+            async with aclosing(fed.read(after)) as pieces:  # type: ignore[type-var]
+                async for piece in pieces:
+                    yield piece
+            return
         with self._reader():
+            if self._missed:
+                self._missed = False
+                with suppress(*UNAVAILABLE):  # the next wake-up reads it
+                    await refresh([self.turn])
             while True:
                 grown = self._grown
                 if after < len(self._frames):
@@ -83,8 +93,19 @@ class TurnStream:
             yield
         finally:
             self.readers -= 1
-            if self.followed and not self.readers:
-                _streams.pop(self.turn, None)
+            if self.followed and not self.readers and _streams.get(self.turn) is self:
+                del _streams[self.turn]
+
+    def _fed(self) -> TurnStream:
+        """The stream that gets the turn's news. This one may have been forgotten after it was found and before it is
+        read, because its last reader left in between: then it is followed again, or another is by now.
+        """
+        if not self.followed or self.ended:
+            return self
+        if self.turn not in _streams:
+            _streams[self.turn] = self
+            self._missed = True
+        return _streams[self.turn]
 
     def _wake(self) -> None:
         self._grown.set()

@@ -27,6 +27,7 @@ from typing import Any
 def load() -> Callable[[socket.socket], None]:
     """Import all that a server needs; returns what serves on a socket until it is told to end."""
     import uvicorn
+    from django.db import connection
     from django.urls import resolve
 
     from chat.agents.base import load_agent
@@ -34,6 +35,7 @@ def load() -> Callable[[socket.socket], None]:
 
     resolve("/api/chat")  # imports every view
     load_agent()
+    connection.get_connection_params()  # loads psycopg's adapters; connects to nothing
     config = uvicorn.Config(
         application, lifespan="on", access_log=False, log_level="warning", timeout_graceful_shutdown=5
     )
