@@ -223,6 +223,9 @@ class ChatMachine(Clients):
 
     @rule(slot=SLOTS, point=POINTS)
     def crash_at_a_commit(self, slot: int, point: str) -> None:
+        for thread in self.threads:
+            if unended([thread])[1]:  # a queue that the server would move on, and die of before it is asked
+                self._end_all(thread)
         if slot in self.cluster.alive:
             self.cluster.kill(slot)
             self._died(slot)
