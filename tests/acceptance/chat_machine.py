@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from tests.acceptance.clients import Clients
-from tests.acceptance.ledger import assert_ledger, has_rows, has_turn, turns_in, unended
+from tests.acceptance.ledger import assert_ledger, has_rows, has_turn, turn_of, turns_in, unended
 from tests.acceptance.sent import NATURAL_END, Following, Sent
 from tests.acceptance.wire import Exchange
 
@@ -126,6 +126,10 @@ class ChatMachine(Clients):
     def resume(self, which: int, slot: int, place: float, of_thread: bool) -> None:
         """From any chunk that was shown, at any server."""
         sent = self._sent(which)
+        for reader in self.readers:
+            if reader.sent is sent:
+                reader.read(100, 0.01)
+        sent.pk = sent.pk or turn_of(sent)
         if sent.pk is not None:
             after = round(place * sent.last_seen)
             path = f"/api/chat/{sent.thread}/stream" if of_thread else f"/api/turns/{sent.pk}/stream"

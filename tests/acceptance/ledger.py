@@ -29,8 +29,13 @@ def unended(threads: list[str]) -> tuple[list[str], list[str]]:
     return [turn for _, turn in live], [turn for _, turn, status in found if status == "queued"]
 
 
+def turn_of(sent: Sent) -> int | None:
+    turns = Turn.objects.filter(thread__client_id=sent.thread, turn_id=sent.turn_id)
+    return turns.values_list("pk", flat=True).first()
+
+
 def has_turn(sent: Sent) -> bool:
-    return Turn.objects.filter(thread__client_id=sent.thread, turn_id=sent.turn_id).exists()
+    return turn_of(sent) is not None
 
 
 def turns_in(thread: str) -> int:
