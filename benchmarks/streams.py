@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -281,6 +282,9 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=usual.rounds, help="pairs of measurements (%(default)s)")
     parser.add_argument("--idle", type=int, default=usual.idle, help="readers that only wait (%(default)s)")
+    parser.add_argument(
+        "--patience", type=float, default=usual.patience, help="seconds to wait for a quiet machine (%(default)s)"
+    )
     parser.add_argument("--servers", default="uvicorn,daphne,granian", help="the first one gets all rows (%(default)s)")
     parser.add_argument("--modes", default="sync,async,exit", help="of durability (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there as well")
@@ -288,7 +292,14 @@ def main() -> None:
     options = parser.parse_args()
     sizes = QUICK
     if not options.quick:
-        sizes = Sizes(turns=options.turns, seconds=options.seconds, rounds=options.rounds, idle=options.idle)
+        sizes = Sizes(
+            turns=options.turns,
+            seconds=options.seconds,
+            rounds=options.rounds,
+            idle=options.idle,
+            patience=options.patience,
+        )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with the servers, not without
     begun = time.monotonic()
     rows = measure(sizes, options.servers.split(","), options.modes.split(","))
     about = {"python": platform.python_version(), "cores": os.cpu_count(), "seconds": round(time.monotonic() - begun)}
