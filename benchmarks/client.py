@@ -156,7 +156,7 @@ class Open:
 
 async def idle(target: Target, number: int, dsn: str) -> Open:
     """Open ``number`` readers that wait: of one turn, or (the bare view, which knows no turns) of one each."""
-    warm = await _open_idle(target, min(number, 2 * OPENED_AT_ONCE))
+    warm = await _open_idle(target, 2 * OPENED_AT_ONCE)  # as many at once as later: the pool is as large as it gets
     await asyncio.sleep(1)
     memory, connections = memory_of_tree(target.pid), _connections(dsn)
     readers = await _open_idle(target, number)

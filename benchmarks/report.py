@@ -23,6 +23,7 @@ class Row:
     spread: tuple[float, float] | None = None  # the least and the largest value of all pairs
     at_least: float | None = None
     at_most: float | None = None
+    doubtful: bool = False  # measured while others had the machine: no verdict
     note: str = ""
 
     @property
@@ -36,7 +37,9 @@ class Row:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the bar is reached; None where there is none."""
+        """Whether the bar is reached; None where there is none, or where nobody can tell."""
+        if self.doubtful:
+            return None
         if self.at_least is not None:
             return self.compared >= self.at_least
         return self.compared <= self.at_most if self.at_most is not None else None
@@ -48,7 +51,7 @@ class Row:
             compared += f" ({self.spread[0]:.2f} to {self.spread[1]:.2f})"
         bar = self.at_least if self.at_least is not None else self.at_most
         limit = "" if bar is None else f"{'≥' if self.at_least is not None else '≤'} {_number(bar)}"
-        verdict = {True: "reached", False: "MISSED", None: ""}[self.reached]
+        verdict = {True: "reached", False: "MISSED", None: "too busy to tell" if self.doubtful else ""}[self.reached]
         baseline = "" if self.baseline is None else _number(self.baseline)
         return [self.what, f"{_number(self.figure)} {self.unit}".strip(), baseline, compared, limit, verdict]
 

@@ -67,7 +67,7 @@ class Writer:
         self._next_seq: dict[int, int] = {}
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
-        self._last_end = 0.0
+        self._last_end, self._last_turns = 0.0, 0
         self._progress = asyncio.Event()
         self._thread = DedicatedThread("chat-writer")
 
@@ -122,12 +122,14 @@ class Writer:
         loop = asyncio.get_running_loop()
         try:
             while self._pending:
-                gap = min(conf.get("COMMIT_GAP"), conf.get("SHORTEST_COMMIT_GAP") + GAP_PER_TURN * len(self._pending))
+                # As many as the last time: what has come during a commit is only a part of what will have in the gap.
+                turns = max(self._last_turns, len(self._pending))
+                gap = min(conf.get("COMMIT_GAP"), conf.get("SHORTEST_COMMIT_GAP") + GAP_PER_TURN * turns)
                 await asyncio.sleep(max(0.0, self._last_end + gap - loop.time()))
                 self._in_flight, self._pending = self._pending, {}
                 if self._in_flight:
                     await self._commit(self._in_flight)
-                self._last_end = loop.time()
+                self._last_end, self._last_turns = loop.time(), len(self._in_flight)
                 self._in_flight = {}
                 self._tell()
         finally:
