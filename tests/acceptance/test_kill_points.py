@@ -84,8 +84,8 @@ def test_the_cases_go_through_every_commit_that_chat_announces() -> None:
 @pytest.fixture(scope="module")
 def outcomes(request: pytest.FixtureRequest, postgres: Postgres, nursery: Nursery) -> Iterator[dict[Case, Future[str]]]:
     def run(case: Case) -> str:
-        with ExitStack() as open_until_the_end:
-            world = World(postgres.database(), nursery, open_until_the_end)
+        with postgres.borrowed() as database, ExitStack() as open_until_the_end:
+            world = World(database, nursery, open_until_the_end)
             if case.how == "wake":
                 return wake_the_owner_under_its_heir(world, case)
             return strike_the_owner(world, case) if case.commit in IN_THE_OWNER else strike_the_recoverer(world, case)
