@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from tests.invariants import EndedTurn, assert_database_is_sound
 
 OPTIONS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "400"}
 TEMPLATE = "chat_template"
+OTHERS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+     WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 # What a turn may write, by table.
 ROWS = {
     "chat_turns": "id = ANY (%s)",
@@ -85,6 +89,14 @@ class Database:
             for row in self.ask(f"SELECT '{table}', {seen} FROM {table} r WHERE {condition} ORDER BY ctid", turns)
         ]
 
+    def empty(self) -> None:
+        """Forget all threads and what hangs on them, once no dead server's statement is at work any more."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            while connection.execute(OTHERS).fetchall():
+                time.sleep(0.01)
+            connection.execute("DELETE FROM token_usage")
+            connection.execute("DELETE FROM chat_threads")
+
 
 class Postgres:
     """A server whose databases are copies of one that was migrated once."""
@@ -92,6 +104,7 @@ class Postgres:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._numbers, self._lock = count(1), Lock()
+        self._idle: list[Database] = []
         self._owner = Owner(folder / "postgres", options=orjson.dumps(OPTIONS).decode())
         self._owner.begin()
         self._url = self._owner.read()
@@ -110,6 +123,16 @@ class Postgres:
             name = f"chat_{os.getpid()}_{next(self._numbers)}"
             self._execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
         return Database(self._named(name), self._token, self._folder)
+
+    @contextmanager
+    def borrowed(self) -> Iterator[Database]:
+        """A database that goes to the next who asks, emptied: making one, and removing it, is a thousand files."""
+        with self._lock:
+            idle = self._idle.pop() if self._idle else None
+        database = idle or self.database()
+        yield database
+        database.empty()
+        self._idle.append(database)
 
     def close(self) -> None:
         """Without the checkpoint that a hundred databases nobody wants any more would cost."""

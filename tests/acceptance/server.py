@@ -126,8 +126,10 @@ class Server:
         )
         return made.stdout.strip()
 
-    def client(self, token: str) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=30, verify=False)
+    def client(self, token: str, timeout: float = 30) -> httpx.Client:
+        return httpx.Client(
+            base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=timeout, verify=False
+        )
 
     def processes(self) -> list[int]:
         """Every process of the machine that names this server's folder: its own, and its database's."""

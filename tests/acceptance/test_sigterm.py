@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 KINDS = ["granian", "uvicorn", "daphne"]  # the first is the one that would wait for ever
 DRAIN = 1
 # Seconds behind the drain until the process is gone: with readers that read, and with one that never does.
-IN_TIME, WITH_A_STUCK_READER = 3.0, 8.0
+IN_TIME, WITH_A_STUCK_READER = 5.0, 10.0
 # None of them ends by itself in the time of the test, but for the last two: these may, within the grace.
 LIVE = ["/hang"] * 8 + ["/tokens 100000 5"] * 8 + ["/tokens 100000 50"] * 2 + ["/tokens 60 20"] * 2
 

@@ -36,7 +36,12 @@ def test_a_process_that_slept_past_its_leases_writes_no_row_and_leaves_its_agent
     settings = {"CHAT_LEASE_SECONDS": LEASE, "CHAT_LISTEN_CHECK_SECONDS": 60}
     sleeper = database.server(CHAT_AGENT="tests.acceptance.watched_agent.WatchedAgent", DIARY=diary, **settings)
     other = database.server(**settings)
-    with running(sleeper, other), sleeper.client(database.token) as here, other.client(database.token) as there:
+    patience = SLEEP + 60
+    with (
+        running(sleeper, other),
+        sleeper.client(database.token, patience) as here,
+        other.client(database.token, patience) as there,
+    ):
         readers = {
             name: Reader(here, "POST", "/api/chat", json=said(name, text, turn_id=name)) for name, text in ASKED.items()
         }
