@@ -40,7 +40,7 @@ DEFAULTS: dict[str, Any] = {
     "MAX_LIVE_TURNS": 500,
     # Seconds between comment lines on an idle stream, so that proxies keep it open.
     "KEEP_ALIVE_SECONDS": 15.0,
-    # Seconds in which a reader must take a piece (64 KiB) of its stream; else its connection ends, and it may resume.
+    # Seconds in which a reader must take a piece (16 KiB) of its stream; else its connection ends, and it may resume.
     "SLOW_READER_SECONDS": 30.0,
     # Seconds that an ended turn's chunks stay in memory for readers that come late.
     "STREAM_LINGER_SECONDS": 30.0,
