@@ -67,6 +67,8 @@ class Follower(threading.Thread):
                     self._refused(answer.status_code, answer.read())
         except httpx.TransportError:
             pass
+        except RuntimeError as problem:  # the test is over, and has closed the client
+            self.mistake = str(problem)
         if self._received.endswith(sse.DONE):
             return
         if len(self._received) > begun:

@@ -16,6 +16,7 @@ from chat.protocol import sse
 from tests.acceptance.followers import Follower
 from tests.acceptance.postgres_owners import shared_folder
 from tests.acceptance.server import Server, eventually
+from tests.acceptance.watched import SETTINGS, held, resident
 from tests.asgi_client import said
 from tests.scale import LONG, rounds
 
@@ -33,7 +34,7 @@ def server(reachable: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
     server = Server(
         reachable,
         kind=request.param,
-        DJANGO_SETTINGS_MODULE="tests.acceptance.watched.settings",
+        DJANGO_SETTINGS_MODULE=SETTINGS,
         CHAT_STREAM_LINGER_SECONDS=0.5,
         CHAT_SLOW_READER_SECONDS=PATIENCE,
     )
@@ -70,11 +71,6 @@ class Stuck(AbstractContextManager["Stuck"]):
         return self._received.rpartition(b"\n\n")[0] + b"\n\n"
 
 
-def held(client: httpx.Client) -> dict[str, int]:
-    answer: dict[str, int] = client.get("/watched").raise_for_status().json()
-    return answer
-
-
 @contextmanager
 def stuck_readers(server: Server, client: httpx.Client, token: str) -> Iterator[tuple[float, list[Stuck], Follower]]:
     """Some, of a long turn with one reader that reads; and what each of them costs, in bytes."""
@@ -94,7 +90,7 @@ def stuck_readers(server: Server, client: httpx.Client, token: str) -> Iterator[
 def largest(client: httpx.Client) -> int:
     """What the process holds once it holds no more than a moment before."""
     earlier = -1
-    while (now := held(client)["bytes"]) > earlier:
+    while (now := resident(client)) > earlier:
         earlier = now
         time.sleep(0.3)
     return earlier
