@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import ParamSpec, TypeVar
 
 from django.db import close_old_connections, reset_queries
+from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from chat import conf
 from chat.store.sql import UNAVAILABLE, connection, drop_broken_connections
 
+logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -43,6 +46,18 @@ async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
             close_old_connections()
 
     return await asyncio.get_running_loop().run_in_executor(executor(), call)
+
+
+async def in_thread_with_patience(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """``in_thread``, again and again while the database is away, for CHAT_DATABASE_PATIENCE_SECONDS."""
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(UNAVAILABLE),
+        stop=stop_after_delay(conf.get("DATABASE_PATIENCE_SECONDS")),
+        wait=wait_exponential_jitter(multiplier=0.1, max=5),
+        before_sleep=before_sleep_log(logger, logging.WARNING, exc_info=False),
+        reraise=True,
+    )
+    return await retrying(in_thread, function, *args, **kwargs)
 
 
 class DedicatedThread:

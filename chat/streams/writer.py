@@ -16,6 +16,7 @@ from functools import lru_cache
 from uuid import uuid4
 
 from chat import conf
+from chat.errors import Unavailable
 from chat.store import stream_log
 from chat.store.crossing import DedicatedThread
 from chat.store.sql import UNAVAILABLE, DatabaseError
@@ -104,15 +105,21 @@ class Writer:
     async def take(self, turn: int) -> tuple[int, list[bytes]]:
         """The first number and the chunks of a turn that are not committed, once nothing of it is in flight. They
         are the caller's to store, with the end of the turn.
+
+        Raises Unavailable when they are in flight for CHAT_DATABASE_PATIENCE_SECONDS; then no reader saw the others.
         """
         pending = self._pending.pop(turn, None)
-        while turn in self._in_flight:
-            await self._progress.wait()
-        next_seq = self._next_seq.pop(turn, 1)
-        if pending is None:
-            return next_seq, []
-        self._bytes -= pending.bytes
-        return pending.first_seq, pending.chunks
+        if pending is not None:
+            self._bytes -= pending.bytes
+        try:
+            async with asyncio.timeout(conf.get("DATABASE_PATIENCE_SECONDS")):
+                while turn in self._in_flight:
+                    await self._progress.wait()
+        except TimeoutError:
+            raise Unavailable from None
+        finally:
+            next_seq = self._next_seq.pop(turn, 1)
+        return (next_seq, []) if pending is None else (pending.first_seq, pending.chunks)
 
     async def close(self) -> None:
         """Give the connection back; the next commit opens one again."""

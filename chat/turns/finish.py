@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any
-
-from tenacity import (
-    before_sleep_log,
-    retry,
-    retry_if_exception_type,
-    stop_after_delay,
-    wait_exponential_jitter,
-)
 
 from chat.models import TurnStatus
 from chat.protocol import sse
 from chat.protocol.canonical import Canonical
 from chat.protocol.fold import AssistantContentBuilder
 from chat.protocol.usage import UsageMeter
-from chat.store.crossing import in_thread
+from chat.store.crossing import in_thread_with_patience
 from chat.store.finalize import finalize_assistant_turn
-from chat.store.sql import UNAVAILABLE
 from chat.store.stream_log import LogRow
 from chat.store.turns import StoredTurn
 from chat.store.usage import UsageFigures
@@ -30,10 +20,6 @@ from chat.streams.writer import process_name, writer
 from chat.telemetry import commit
 from chat.turns import envelope
 
-logger = logging.getLogger(__name__)
-
-# Seconds for which the end of a turn is tried again while the database is away.
-PATIENCE = 30
 BYTES_PER_TOKEN = 4  # what an estimate goes by when an agent reports no usage
 
 
@@ -57,7 +43,8 @@ async def finish(
     """Close what is open, store the end of the turn with the last of its log, and only then show it. False when
     somebody else ended the turn before, or took it over; then nothing was written.
 
-    Raises one of ``store.sql.UNAVAILABLE`` when the database stays away for ``PATIENCE`` seconds.
+    Raises Unavailable or one of ``store.sql.UNAVAILABLE`` when the database stays away for longer than
+    CHAT_DATABASE_PATIENCE_SECONDS.
     """
     if outcome.status == TurnStatus.COMPLETED:
         closing = canonical.complete()
@@ -83,7 +70,8 @@ async def finish(
         builder.apply(chunk)
     first_seq, waiting = await writer().take(turn.pk)
     log = LogRow(turn.pk, turn.epoch, first_seq, [*waiting, *map(sse.encode, (*closing, *ending))])
-    ended = await _store(
+    ended = await in_thread_with_patience(
+        _store,
         turn,
         status=outcome.status,
         parts=builder.snapshot(),
@@ -100,19 +88,9 @@ async def finish(
     return ended
 
 
-@retry(
-    retry=retry_if_exception_type(UNAVAILABLE),
-    stop=stop_after_delay(PATIENCE),
-    wait=wait_exponential_jitter(multiplier=0.1, max=5),
-    before_sleep=before_sleep_log(logger, logging.WARNING, exc_info=False),
-    reraise=True,
-)
-async def _store(turn: StoredTurn, **ending: Any) -> bool:
-    def store() -> bool:
-        with commit("finish"):
-            return finalize_assistant_turn(turn, **ending)
-
-    return await in_thread(store)
+def _store(turn: StoredTurn, **ending: Any) -> bool:
+    with commit("finish"):
+        return finalize_assistant_turn(turn, **ending)
 
 
 def figures(meter: UsageMeter, builder: AssistantContentBuilder) -> UsageFigures:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from chat import conf
 from chat.agents.base import AgentError, AgentStalled, TurnContext, load_agent
-from chat.errors import ServerFull
+from chat.errors import ServerFull, Unavailable
 from chat.models import TurnStatus
 from chat.protocol import sse
 from chat.protocol.canonical import Canonical
@@ -25,7 +25,7 @@ from chat.protocol.fold import AssistantContentBuilder
 from chat.protocol.history import model_history
 from chat.protocol.sanitize import clean_text
 from chat.protocol.usage import UsageMeter
-from chat.store.crossing import in_thread
+from chat.store.crossing import in_thread_with_patience
 from chat.store.history import read_history
 from chat.store.sql import UNAVAILABLE
 from chat.store.turns import StoredTurn
@@ -79,7 +79,7 @@ class Run:
             outcome = await self._outcome()
             self._closed = True
             ended = await finish(self.turn, outcome, self.stream, self._canonical, self._builder, self._usage)
-        except UNAVAILABLE:
+        except (*UNAVAILABLE, Unavailable):
             logger.error("the end of turn %s could not be stored; it is recovered when its lease is out", self.turn.pk)
         finally:
             _runs.pop(self.turn.pk, None)
@@ -126,7 +126,7 @@ class Run:
         return Outcome(TurnStatus.FAILED, AgentError.code, AgentError.message)
 
     async def _answer(self) -> Outcome:
-        earlier, message = await in_thread(read_history, self.turn, conf.get("HISTORY_MESSAGES"))
+        earlier, message = await in_thread_with_patience(read_history, self.turn, conf.get("HISTORY_MESSAGES"))
         context = TurnContext(
             thread_id=str(self.turn.thread_id),
             turn_id=self.turn.turn_id,

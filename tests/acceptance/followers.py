@@ -26,7 +26,7 @@ class Follower(threading.Thread):
 
     def __init__(self, client: httpx.Client, method: str, path: str, **request: Any) -> None:
         super().__init__(daemon=True)
-        self.received = b""
+        self._received = bytearray()
         self.cuts = 0
         self.refusals: list[str] = []
         self.mistake = ""
@@ -35,8 +35,12 @@ class Follower(threading.Thread):
         self.start()
 
     @property
+    def received(self) -> bytes:
+        return bytes(self._received)
+
+    @property
     def cursor(self) -> str:
-        return self.received.rpartition(b"id: ")[2].partition(b"\n")[0].decode()
+        return bytes(self._received.rpartition(b"id: ")[2].partition(b"\n")[0]).decode()
 
     @property
     def turn(self) -> int:
@@ -44,7 +48,7 @@ class Follower(threading.Thread):
 
     def run(self) -> None:
         deadline = time.monotonic() + 90
-        while not self.received.endswith(sse.DONE) and not self.mistake:
+        while not self._received.endswith(sse.DONE) and not self.mistake:
             if time.monotonic() > deadline:
                 self.mistake = f"no end; {self.cuts} cuts, {self.refusals} refusals"
             self._connect()
@@ -53,21 +57,23 @@ class Follower(threading.Thread):
         request = self._first
         if self.cursor:
             request = {"method": "GET", "url": f"/api/turns/{self.turn}/stream?after={self.cursor}"}
-        begun = len(self.received)
+        begun = len(self._received)
         try:
             with self._client.stream(**request) as answer:
                 if answer.status_code == 200:
                     for piece in answer.iter_raw():
-                        self.received += piece
+                        self._received += piece
                 else:
                     self._refused(answer.status_code, answer.read())
         except httpx.TransportError:
             pass
-        if self.received.endswith(sse.DONE):
+        except RuntimeError as problem:  # the test is over, and has closed the client
+            self.mistake = str(problem)
+        if self._received.endswith(sse.DONE):
             return
-        if len(self.received) > begun:
+        if len(self._received) > begun:
             self.cuts += 1
-        self.received = b"".join(self.received.rpartition(b"\n\n")[:2])
+        del self._received[self._received.rfind(b"\n\n") + 2 if b"\n\n" in self._received else 0 :]
         time.sleep(0.05)  # as a client does before it tries again
 
     def _refused(self, status: int, body: bytes) -> None:
@@ -80,14 +86,14 @@ class Follower(threading.Thread):
         self.refusals.append(code)
 
     def until(self, words: bytes) -> None:
-        assert eventually(lambda: words in self.received or self.mistake), self.received
+        assert eventually(lambda: words in self._received or self.mistake, 60), bytes(self._received[-200:])
         assert not self.mistake, self.mistake
 
     def whole(self) -> bytes:
         """Everything it got, but for comments, once it is at the end."""
         self.join(100)
         assert not self.mistake, self.mistake
-        assert not self.is_alive(), f"no end; {self.received[-200:]!r}"
+        assert not self.is_alive(), f"no end: {bytes(self._received[-200:])!r}"
         return self.received.replace(sse.KEEP_ALIVE, b"")
 
 

@@ -21,6 +21,7 @@ class Cluster:
     """``url`` is what servers get as DATABASE_URL; the folder must be one that an ordinary user reaches."""
 
     def __init__(self, root: Path) -> None:
+        self.is_up = False
         self.url = embedded_postgres.dsn(root)
         self._place = embedded_postgres._place(root)
         embedded_postgres._make_folders(self._place, root)
@@ -32,12 +33,14 @@ class Cluster:
         options = [*SETTINGS, "listen_addresses=", f"unix_socket_directories='{self._place.sockets}'"]
         flags = [f"--options={' '.join(f'-c {option}' for option in options)}"]
         self._pg_ctl("start", *flags)
+        self.is_up = True
 
     def restart(self, mode: str) -> None:
         """``fast`` tells every backend to end, ``immediate`` is a crash with its recovery."""
         self._pg_ctl("restart", f"--mode={mode}")
 
     def stop(self, mode: str = "fast") -> None:
+        self.is_up = False
         self._pg_ctl("stop", f"--mode={mode}")
 
     def _pg_ctl(self, what: str, *flags: str) -> None:
@@ -78,4 +81,5 @@ def running_cluster(root: Path) -> Iterator[Cluster]:
     try:
         yield cluster
     finally:
-        cluster.stop("immediate")
+        if cluster.is_up:
+            cluster.stop("immediate")

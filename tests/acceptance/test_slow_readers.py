@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from chat.protocol import sse
 from tests.acceptance.followers import Follower
 from tests.acceptance.postgres_owners import shared_folder
 from tests.acceptance.server import Server, eventually
+from tests.acceptance.watched import SETTINGS, held, resident
 from tests.asgi_client import said
 from tests.scale import LONG, rounds
 
@@ -22,7 +24,7 @@ pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 
 reachable = pytest.fixture(shared_folder)
 READERS = 20
-KILOBYTES = rounds(6_000, 12_000)  # a few thousand fit into the buffers of the two kernels
+KILOBYTES = rounds(5_000, 8_000)  # a few thousand fit into the buffers of the two kernels
 PATIENCE = 4.0
 MOST = 1_000_000
 
@@ -32,7 +34,7 @@ def server(reachable: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
     server = Server(
         reachable,
         kind=request.param,
-        DJANGO_SETTINGS_MODULE="tests.acceptance.watched.settings",
+        DJANGO_SETTINGS_MODULE=SETTINGS,
         CHAT_STREAM_LINGER_SECONDS=0.5,
         CHAT_SLOW_READER_SECONDS=PATIENCE,
     )
@@ -69,40 +71,29 @@ class Stuck(AbstractContextManager["Stuck"]):
         return self._received.rpartition(b"\n\n")[0] + b"\n\n"
 
 
-def held(client: httpx.Client) -> dict[str, int]:
-    answer: dict[str, int] = client.get("/watched").raise_for_status().json()
-    return answer
-
-
-def begun(client: httpx.Client, thread: str, text: str) -> Follower:
-    follower = Follower(client, "POST", "/api/chat", json=said(thread, text, thread))
-    follower.until(b'"text-start"')
-    return follower
-
-
-def end(client: httpx.Client, follower: Follower, thread: str) -> bytes:
-    """Stop the turn, and wait until its stream is let go. Returns all of it."""
-    client.post(f"/api/chat/{thread}/stop").raise_for_status()
-    whole = follower.whole()
-    assert eventually(lambda: held(client)["streams"] == 0), "the frames are still held"
-    return whole
-
-
 @contextmanager
 def stuck_readers(server: Server, client: httpx.Client, token: str) -> Iterator[tuple[float, list[Stuck], Follower]]:
-    """Some, of a long turn with one reader that reads; and what each of them costs: bytes more than without them."""
-    without = 0
-    for number in range(rounds(2, 3)):  # the first ones widen the process for good
-        alone = begun(client, f"alone-{number}", f"/big {KILOBYTES}")
-        alone.until(b"that is all")
-        without = held(client)["bytes"]
-        end(client, alone, f"alone-{number}")
-    reads = begun(client, "shared", f"/big {KILOBYTES}")
+    """Some, of a long turn with one reader that reads; and what each of them costs, in bytes."""
+    reads = Follower(client, "POST", "/api/chat", json=said("t1", f"/big {KILOBYTES}", "m1"))
+    reads.until(b"that is all")
+    before = largest(client)
     with ExitStack() as sockets:
         stuck = [sockets.enter_context(Stuck(server, token, f"/api/turns/{reads.turn}/stream")) for _ in range(READERS)]
         assert eventually(lambda: held(client)["readers"] == READERS + 1)
-        reads.until(b"that is all")
-        yield (held(client)["bytes"] - without) / READERS, stuck, reads
+        try:
+            yield (largest(client) - before) / READERS, stuck, reads
+        finally:
+            client.post("/api/chat/t1/stop")
+            reads.join()
+
+
+def largest(client: httpx.Client) -> int:
+    """What the process holds once it holds no more than a moment before."""
+    earlier = -1
+    while (now := resident(client)) > earlier:
+        earlier = now
+        time.sleep(0.3)
+    return earlier
 
 
 @pytest.mark.parametrize("server", ["uvicorn", "granian"], indirect=True)
@@ -112,7 +103,9 @@ def test_a_reader_that_never_reads_costs_little_and_is_dropped_and_resumes(serve
         print(f"{server.kind}: {each / 1000:.0f} kB a reader that never reads")
         assert each < MOST
         assert eventually(lambda: held(client)["readers"] == 1, PATIENCE * 4), "the others are still there"
-        whole = end(client, reads, "shared")
+        client.post("/api/chat/t1/stop").raise_for_status()
+        whole = reads.whole()
+        assert eventually(lambda: held(client)["streams"] == 0), "the frames are still held"
         for one in stuck[: rounds(2, READERS)]:
             received = one.rest()
             assert 0 < len(received) < len(whole)

@@ -1,0 +1,66 @@
+"""Readers that leave a silent stream are noticed within a second, on every server, and leave nothing behind."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.followers import Follower
+from tests.acceptance.postgres_owners import shared_folder
+from tests.acceptance.server import Server, eventually
+from tests.acceptance.watched import SETTINGS, held
+from tests.asgi_client import said
+
+pytestmark = pytest.mark.timeout(300)
+
+reachable = pytest.fixture(shared_folder)
+READERS = 20
+WITHIN = 1.0
+RESET = struct.pack("ii", 1, 0)  # lingers for no time: closing sends a RST, as a client does that crashes
+
+
+@pytest.fixture
+def server(reachable: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
+    server = Server(reachable, kind=request.param, DJANGO_SETTINGS_MODULE=SETTINGS)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+def reader(server: Server, token: str, path: str) -> socket.socket:
+    """A connection on which a stream has begun."""
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    received = b""
+    while b"that is all" not in received:
+        piece = connection.recv(65536)
+        assert piece, received
+        received += piece
+    return connection
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "daphne", "granian"], indirect=True)
+def test_a_reader_that_hangs_up_is_noticed_within_a_second(server: Server) -> None:
+    token = server.token()
+    with server.client(token) as client:
+        stays = Follower(client, "POST", "/api/chat", json=said("t1", "/big 1", "t1"))
+        stays.until(b"that is all")
+        before = held(client)
+        assert before["readers"] == 1
+        for reset in (False, True):
+            connections = [reader(server, token, f"/api/turns/{stays.turn}/stream") for _ in range(READERS)]
+            assert held(client)["readers"] == 1 + READERS
+            for connection in connections:
+                if reset:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                connection.close()
+            assert eventually(lambda: held(client)["readers"] == 1, WITHIN), held(client)
+            assert eventually(lambda: held(client)["tasks"] <= before["tasks"], WITHIN), (held(client), before)
+        client.post("/api/chat/t1/stop").raise_for_status()
+        stays.whole()

@@ -1,0 +1,47 @@
+"""PostgreSQL is away when a turn ends, and stays away for longer than its run has patience."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chat.protocol import sse
+from tests.acceptance.followers import Follower, assert_ended_as_shown
+from tests.acceptance.postgres_owners import shared_folder
+from tests.acceptance.restartable_postgres import running_cluster
+from tests.acceptance.server import Server, eventually
+from tests.asgi_client import said
+
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
+
+reachable = pytest.fixture(shared_folder)
+LEASE = PATIENCE = 3
+
+
+def test_a_turn_whose_end_could_not_be_stored_is_recovered_and_its_readers_get_the_end(reachable: Path) -> None:
+    with running_cluster(reachable / "postgres") as cluster:
+        server = Server(
+            reachable,
+            DATABASE_URL=cluster.url,
+            CHAT_LEASE_SECONDS=LEASE,
+            CHAT_DATABASE_PATIENCE_SECONDS=PATIENCE,
+        )
+        try:
+            server.start()
+            with server.client(server.token()) as client:
+                reader = Follower(client, "POST", "/api/chat", json=said("t1", "/tokens 60 10", "m1"))
+                reader.until(b"w20 ")
+                cluster.stop("immediate")
+                assert eventually(lambda: "could not be stored" in server.log.read_text(), 60)
+                assert reader.is_alive(), "a reader was sent away without an end"
+                assert sse.DONE not in reader.received
+                cluster.start()
+                assert assert_ended_as_shown(cluster, [reader]) == "interrupted"
+                assert b"w20 " in reader.received
+                assert reader.cuts == 0
+                again = client.post("/api/chat", json=said("t1", "/tokens 3 0", "m2"))
+                assert again.content.endswith(sse.DONE)
+        finally:
+            server.stop()
+        assert "Traceback" not in server.log.read_text()
