@@ -225,7 +225,7 @@ def move_on(next_turns: Callable[[], Iterable[StoredTurn]]) -> None:
 
     async def run_next() -> None:
         try:
-            for turn in await in_thread(next_turns):
+            for turn in await in_thread_with_patience(next_turns):
                 start_run(turn)
         except Exception as problem:
             logger.warning("queued turns could not be begun: %s", type(problem).__name__)
