@@ -7,10 +7,13 @@ from contextlib import suppress
 
 
 class Cable:
-    """Passes bytes on, both ways. ``cut`` ends every connection and refuses new ones; ``mend`` takes them again."""
+    """Passes bytes on, both ways. ``cut`` ends every connection and refuses new ones; ``mend`` takes them again. Without
+    ``sockets`` it is a proxy that knows no WebSockets.
+    """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, sockets: bool = True) -> None:
         self._target = port
+        self._sockets = sockets
         self._listener: asyncio.Server | None = None
         self._links: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
         self.port = 0
@@ -39,7 +42,14 @@ class Cable:
         with suppress(OSError):
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
             writers.append(far_writer)
-            await asyncio.gather(_carry(reader, far_writer), _carry(far_reader, writer))
+            first = await reader.read(65536)  # a browser opens a connection of its own for each socket
+            if not self._sockets and b"upgrade: websocket" in first.lower():
+                writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                await writer.drain()
+                writer.close()
+            else:
+                far_writer.write(first)
+                await asyncio.gather(_carry(reader, far_writer), _carry(far_reader, writer))
         for each in writers:
             each.transport.abort()
         del self._links[task]
