@@ -126,12 +126,15 @@ async def window(browser: Browser, complaints: Complaints, cookies: list[Any]) -
     """Opens an address in another window of its own, as the same person."""
     contexts = []
 
-    async def opened(address: str) -> Screen:
+    async def opened(address: str, *, clock: bool = False) -> Screen:
+        """With ``clock``, the test can move the page's time."""
         context = await browser.new_context(viewport={"width": 1280, "height": 800})
         contexts.append(context)
         await context.add_cookies(cookies)
         page = await context.new_page()
         complaints.listen(page)
+        if clock:
+            await page.clock.install()
         await page.goto(address)
         parts = urlsplit(address)
         return Screen(page, f"{parts.scheme}://{parts.netloc}")

@@ -68,6 +68,23 @@ async def test_a_line_that_is_cut_in_the_second_tab_loses_no_letter(
     await expect(second.questions).to_have_text(["/tokens 1 0", "/tokens 200 15"])
 
 
+async def test_a_line_that_died_in_silence_is_found_out_and_joined_anew(
+    screen: Screen, window: Window, cable: Cable, complaints: Complaints
+) -> None:
+    complaints.expect(NETWORK)
+    await screen.ask("/tokens 1 0")
+    second = await window(screen.page.url.replace(screen.url, cable.url), clock=True)
+    await expect(second.answers).to_have_count(1)
+    await screen.send("/tokens 100 10")
+    await expect(second.answers.nth(1).locator(".text")).to_contain_text("w10 ")
+    cable.silence()  # no end of a connection that a browser could see
+    await screen.ended(screen.answers.nth(1))
+    await expect(second.stop).to_be_visible()
+    await second.page.clock.fast_forward(30_000)
+    await second.ended(second.answers.nth(1))
+    await second.hold_text("w1", words(100))
+
+
 async def test_turns_that_ran_while_the_line_was_down_are_there_when_it_comes_back(
     screen: Screen, window: Window, cable: Cable, complaints: Complaints
 ) -> None:

@@ -111,8 +111,8 @@ export class Composer {
     const isEmpty = !this.#box.value.trim();
     drafts.write(this.#thread, this.#box.value);
     this.#send.disabled = isEmpty;
-    this.#send.hidden = this.#live && isEmpty; // then the place is the stop's
-    this.#send.ariaLabel = this.#live ? "Send after this answer" : "Send";
+    this.#send.hidden = this.#live && isEmpty; // beside the stop, which never moves
+    this.#send.setAttribute("aria-label", this.#live ? "Send after this answer" : "Send");
     if (CSS.supports("field-sizing", "content")) return; // the style sheet does it
     this.#box.style.height = "auto";
     this.#box.style.height = `${this.#box.scrollHeight}px`;

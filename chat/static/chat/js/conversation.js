@@ -21,7 +21,8 @@ export class Conversation {
   #on;
   #thread = null; // the open thread's id; before its first answer, the one this client made up
   #leaving = new AbortController(); // aborted when another thread is opened
-  #feed = null; // none in a thread that is new
+  #isKnown = false; // the server has the thread
+  #feed = null; // none in a thread that is new, or cannot be read
   #live = null; // the turn that streams, or that was sent and will
   #over = new Set(); // turns that have ended: older news of them is no news
   #accepted = new Set(); // names of turns that the server has
@@ -41,7 +42,7 @@ export class Conversation {
     // Leaving is no stop: the answer goes on, and coming back finds it.
     this.#leaving.abort();
     this.#leaving = new AbortController();
-    this.#outbox.unsent.forEach(({ text }) => drafts.add(this.#stored, text));
+    this.#outbox.unsent.forEach(({ text }) => drafts.add(this.#draft, text));
     this.#outbox.clear();
     this.#log.clear();
     this.#setEarlier(null);
@@ -49,6 +50,7 @@ export class Conversation {
     this.#over.clear();
     this.#accepted.clear();
     this.#thread = threadId;
+    this.#isKnown = threadId !== null;
     this.#feed = null;
     this.#welcome.hidden = threadId !== null;
     this.#composer.offline = false;
@@ -77,9 +79,9 @@ export class Conversation {
     }
   }
 
-  // The thread that the server knows, or null.
-  get #stored() {
-    return this.#feed && this.#thread;
+  // The thread under which what is typed here is kept.
+  get #draft() {
+    return this.#isKnown ? this.#thread : null;
   }
 
   async #submit(name, question) {
@@ -87,14 +89,14 @@ export class Conversation {
     if (this.#live) this.#await(name, question);
     else this.#setLive(LiveTurn.asked(question, newId()), "Answering.");
     this.#follower.follow();
-    const [thread, stored] = [this.#thread, this.#stored];
+    const [thread, draft] = [this.#thread, this.#draft];
     let response;
     try {
       const sent = this.#sending.then(() => api.send(thread, name, question.text));
       this.#sending = sent.catch(() => {});
       response = await sent;
     } catch (error) {
-      if (signal.aborted) drafts.add(stored, question.text);
+      if (signal.aborted) drafts.add(draft, question.text);
       else if (error.isPassing) this.#failed(name, question, error);
       else this.#refused(name, question, error);
       return;
@@ -103,9 +105,10 @@ export class Conversation {
     if (!this.#feed && this.#live?.name === name && !signal.aborted) return this.#followFirst(response, signal);
     // From here on the thread's own news tell what becomes of it: nobody needs this stream, and to leave is no stop.
     response.body.cancel();
-    if (signal.aborted || !this.#feed) return;
-    if (this.#feed.overSocket) this.#feed.sent();
-    else await this.#redraw();
+    if (signal.aborted) return;
+    if (this.#feed?.overSocket) this.#feed.sent();
+    else if (this.#feed) await this.#redraw();
+    else if (this.#isKnown) this.#join(); // it could not be read, and now it can
   }
 
   // A new thread's first answer. Who sends it learns from its stream what the thread is called, and reads on until the
@@ -128,7 +131,8 @@ export class Conversation {
 
   // The server did not get it, as far as we know.
   #failed(name, question, error) {
-    if (this.#live?.name !== name && !this.#outbox.has(name)) return; // it did, and the news came first
+    const waits = this.#outbox.has(name) && this.#outbox.turnOf(name) === null;
+    if (!waits && (this.#live?.name !== name || this.#live.turn !== null)) return; // it did, and the news came first
     this.#withdraw(name);
     this.#outbox.fail(name, question, error.message, () => this.#submit(name, question));
   }
@@ -194,6 +198,7 @@ export class Conversation {
     } catch (error) {
       if (signal.aborted) return;
       this.#pane.removeAttribute("aria-busy");
+      this.#feed = null;
       this.#composer.offline = false;
       this.#live?.answer.lost("Not shown any further. The answer goes on without you.");
       this.#setLive(null);
@@ -308,6 +313,7 @@ export class Conversation {
   }
 
   #named() {
+    this.#isKnown = true;
     this.#composer.rename(this.#thread);
     this.#on.started(this.#thread);
   }
