@@ -36,7 +36,7 @@ reachable = pytest.fixture(scope="session")(shared_folder)
 
 @pytest.fixture(scope="session")
 def server(chromium: str, reachable: Path) -> Iterator[Server]:
-    server = Server(reachable)
+    server = Server(reachable, CHAT_ACCESS_CHECK_SECONDS=1)
     try:
         server.start()
         yield server

@@ -4,7 +4,7 @@ const base = `${document.body.dataset.home}api/`;
 
 export class ApiError extends Error {
   constructor(status, { code = "error", message = `The server answered ${status}.` } = {}) {
-    super(status === 401 ? "Your session has ended." : message);
+    super(status === 401 ? "Your session has ended. What you typed is kept." : message);
     this.status = status;
     this.code = code;
   }

@@ -42,7 +42,7 @@ export class Conversation {
     // Leaving is no stop: the answer goes on, and coming back finds it.
     this.#leaving.abort();
     this.#leaving = new AbortController();
-    this.#outbox.unsent.forEach(({ text }) => drafts.add(this.#draft, text));
+    this.#outbox.unsent.forEach(({ text }) => drafts.add(this.#isKnown ? this.#thread : null, text));
     this.#outbox.clear();
     this.#log.clear();
     this.#setEarlier(null);
@@ -79,17 +79,12 @@ export class Conversation {
     }
   }
 
-  // The thread under which what is typed here is kept.
-  get #draft() {
-    return this.#isKnown ? this.#thread : null;
-  }
-
   async #submit(name, question) {
     const { signal } = this.#leaving;
     if (this.#live) this.#await(name, question);
     else this.#setLive(LiveTurn.asked(question, newId()), "Answering.");
     this.#follower.follow();
-    const [thread, draft] = [this.#thread, this.#draft];
+    const [thread, draft] = [this.#thread, this.#isKnown ? this.#thread : null];
     let response;
     try {
       const sent = this.#sending.then(() => api.send(thread, name, question.text));
@@ -102,13 +97,13 @@ export class Conversation {
       return;
     }
     this.#accepted.add(name);
-    if (!this.#feed && this.#live?.name === name && !signal.aborted) return this.#followFirst(response, signal);
+    if (!this.#isKnown && this.#live?.name === name && !signal.aborted) return this.#followFirst(response, signal);
     // From here on the thread's own news tell what becomes of it: nobody needs this stream, and to leave is no stop.
     response.body.cancel();
-    if (signal.aborted) return;
-    if (this.#feed?.overSocket) this.#feed.sent();
-    else if (this.#feed) await this.#redraw();
-    else if (this.#isKnown) this.#join(); // it could not be read, and now it can
+    if (signal.aborted || !this.#isKnown) return;
+    if (!this.#feed) this.open(this.#thread); // it could not be read, and now it can
+    else if (this.#feed.overSocket) this.#feed.sent();
+    else await this.#redraw();
   }
 
   // A new thread's first answer. Who sends it learns from its stream what the thread is called, and reads on until the
@@ -172,7 +167,6 @@ export class Conversation {
       if (status === "stopped") this.#forget(turn, name); // else it has begun meanwhile, and is stopped
       this.#composer.focus();
     } catch (error) {
-      this.#outbox.wait(name, turn);
       this.#tell(error);
     }
   }
@@ -259,12 +253,12 @@ export class Conversation {
       const state = await this.#feed.state();
       if (!signal.aborted) this.#draw(state, accepted);
     } catch (error) {
-      if (!signal.aborted) this.#feed.refresh(); // it tries until it gets through, or knows why not
+      if (!signal.aborted) this.#feed?.refresh(); // it tries until it gets through, or knows why not
     }
   }
 
   // Makes the page show what the state says, whatever it shows. `accepted`: what the server had when it was asked.
-  #draw({ thread, messages, earlier, turn: told, queued }, accepted = []) {
+  #draw({ thread, messages, earlier, cursor, turn: told, queued }, accepted = []) {
     const first = this.#pane.hasAttribute("aria-busy");
     this.#pane.removeAttribute("aria-busy");
     if (thread.id !== this.#thread) {
@@ -272,7 +266,9 @@ export class Conversation {
       this.#named();
     }
     const live = told && !this.#over.has(told.turn) ? told : null;
-    const past = this.#live?.turn && this.#live.turn !== live?.turn ? this.#live : null;
+    // An answer that came late may be older than the live turn.
+    const isReached = this.#live?.turn && this.#live.turn <= Number(cursor.split("-")[0]);
+    const past = isReached && this.#live.turn !== live?.turn ? this.#live : null;
     if (past) this.#setLive(null);
     // What this page has sent and shows by its own name gets the server's, or makes way for what is stored of it.
     const waiting = new Set(queued.map(({ turn_id: name }) => name));
