@@ -1,6 +1,13 @@
-"""``/api/threads/{id}/state/``: all that a page needs to be drawn and to join a stream, in one answer."""
+"""``/api/threads/{id}/state/``: all that a page needs to be drawn and to join a stream, in one answer.
+
+``cursor`` is where the thread's socket is to be joined: before the live turn's first chunk, else behind the last turn
+that has begun; ``0-0`` in a thread without turns. ``earlier`` leads to the messages before the first one, if there are
+any.
+"""
 
 from __future__ import annotations
+
+from urllib.parse import urlencode
 
 from django.http import HttpResponse
 from rest_framework.request import Request
@@ -11,7 +18,7 @@ from chat.api.views import ChatView, answer
 from chat.store.messages import read_messages
 from chat.store.queue import queued_message, queued_turns
 from chat.store.threads import read_thread
-from chat.store.turns import live_turn
+from chat.store.turns import last_position, live_turn
 from chat.streams.cursors import Cursor
 
 
@@ -20,19 +27,30 @@ class State(ChatView):
         limit = self.number("limit", 50, most=messages.PAGE)
         asker = self.asker()
         thread = named_thread(asker, thread_id)
-        # The turn first: if it ends before the messages are read, its cursor still tells the whole answer, and the
-        # answer is left out of the messages. The other way round it would fall between the two.
+        # The turns first: what begins after this is behind the cursor; and if the live turn ends before the messages
+        # are read, its cursor still tells the whole answer, and the answer is left out of the messages. The other way
+        # round a turn could fall between the two.
+        cursor = Cursor(*last_position(asker, thread))
         live = live_turn(asker, thread)
+        if live is not None:
+            cursor = Cursor(live.pk, 0)
+        found = read_messages(asker, thread, limit=limit + 1)
+        earlier = None
+        if len(found) > limit:
+            query = urlencode({"limit": limit, "before": found[1].id})
+            earlier = f"{request.path.removesuffix('state/')}messages/?{query}"
         shown = [
             messages.shown(message)
-            for message in read_messages(asker, thread, limit=limit)
+            for message in found[-limit:]
             if live is None or message.id != live.assistant_message_id
         ]
         return answer(
             {
                 "thread": read_thread(asker, thread),
                 "messages": shown,
-                "turn": live and {**turns.shown(live), "cursor": str(Cursor(live.pk, 0))},
+                "earlier": earlier,
+                "cursor": str(cursor),
+                "turn": live and {**turns.shown(live), "cursor": str(cursor)},
                 "approvals": [],
                 "queued": [
                     {**turns.shown(turn), "message": queued_message(turn)} for turn in queued_turns(asker, thread)

@@ -67,6 +67,29 @@ def live_turn(scope: Scope, thread_id: uuid.UUID) -> StoredTurn | None:
     return stored_turn(found) if found else None
 
 
+def last_position(scope: Scope, thread_id: uuid.UUID) -> tuple[int, int]:
+    """The number and the last chunk (0 while it is live) of the newest turn that has an answer in the thread; (0, 0)
+    where none has.
+
+    Turns begin in the order of their numbers: whatever has a higher one is still to come, or never came to run. The
+    messages lead to it, because they have an index for "the last of a thread".
+    """
+    found = row(
+        f"""
+        SELECT t.id, t.last_seq
+          FROM chat_threads
+          JOIN chat_messages m ON m.thread_id = chat_threads.id
+          JOIN chat_turns t ON t.thread_id = m.thread_id AND t.turn_id = m.turn_id
+         WHERE chat_threads.id = %(thread)s AND {VISIBLE_THREAD}
+           AND m.role = 'assistant' AND m.is_current AND m.deleted_at IS NULL
+         ORDER BY m.id DESC LIMIT 1
+        """,
+        thread=thread_id,
+        scope_user=scope.user_id,
+    )
+    return (found["id"], found["last_seq"]) if found else (0, 0)
+
+
 def request_stop(scope: Scope, thread_id: uuid.UUID, *, only: int | None = None) -> int | None:
     """Note that the live turn is to stop, tell all processes, and return its number; None when no turn is live.
 

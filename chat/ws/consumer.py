@@ -4,6 +4,9 @@ Never generates inside a handler: a submit begins a run of the process, which go
 sockets are accepted first, so that a page can read the code: it is 4000 and the HTTP status of the same error (4400,
 4401, 4404, 4410, 4503 …); 4408 for a client that does not read, 1012 when the process ends. A foreign origin gets no
 socket at all (403).
+
+Without ``after`` a socket is told the turns that have not ended and those to come; ``after=<cursor>`` brings what
+follows that chunk, and the turns behind that one, ended or not (``0-0``: all of them).
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from chat.streams.readers import while_allowed
 from chat.turns.read import read_frames
 from chat.turns.start import start_turn
 from chat.turns.stop import stop_thread, stop_turn
-from chat.ws.telling import Telling
+from chat.ws.telling import ENDED_STATUSES, Telling
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +63,10 @@ class ThreadConsumer(AsyncWebsocketConsumer):
             cursor = self._after()
             self.grant, self.thread, begun = await in_thread(self._admit, cursor)
             after = cursor.seq if cursor else 0
-            frames = await read_frames(self.grant.scope, begun, after) if begun else None
+            frames = None
+            # Nobody who has read an ended turn to its end needs its log, and it may be pruned by now.
+            if begun is not None and not (begun.status in ENDED_STATUSES and 0 < after == begun.last_seq):
+                frames = await read_frames(self.grant.scope, begun, after)
         except OriginRefused:
             await self.close()
             return
@@ -70,7 +76,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):
             return
         await self.accept(protocol)
         self.telling = Telling(self.grant.scope, self.thread, self._send)
-        self.task = asyncio.create_task(self._tell(begun, after, frames), name="chat socket")
+        self.task = asyncio.create_task(self._tell(cursor, begun, frames), name="chat socket")
 
     def _after(self) -> Cursor | None:
         given = parse_qs(self.scope["query_string"].decode("latin-1")).get("after")
@@ -81,6 +87,8 @@ class ThreadConsumer(AsyncWebsocketConsumer):
         name = checked_name(self.scope["url_route"]["kwargs"]["thread_id"], "thread_id")
         thread = find_thread(grant.scope, name)
         if after is None:
+            return grant, thread, None
+        if after.turn == 0:  # before the first turn
             return grant, thread, None
         turn = read_turn(grant.scope, after.turn)
         if turn.thread_id != thread:

@@ -13,7 +13,7 @@ from chat.protocol import sse
 from chat.protocol.frames import chunk_frame, server_frame
 from chat.store.scope import Scope
 from chat.store.turns import StoredTurn
-from chat.streams.cursors import parse_cursor
+from chat.streams.cursors import Cursor, parse_cursor
 from chat.streams.threads import watch
 from chat.turns.read import read_frames
 
@@ -35,16 +35,19 @@ class Telling:
         self._told: dict[int, tuple[int, str]] = {}
         self._turn = asyncio.Lock()
 
-    async def run(self, begun: StoredTurn | None, after: int, frames: AsyncIterator[list[bytes]] | None) -> None:
-        """Tell until cancelled, or the process ends: with ``begun`` first the ``frames`` behind chunk ``after`` of that
-        turn, and then the turns behind it; else the turns that have not ended, and all to come.
+    async def run(
+        self, after: Cursor | None, begun: StoredTurn | None, frames: AsyncIterator[list[bytes]] | None
+    ) -> None:
+        """Tell until cancelled, or the process ends: with ``after`` first the ``frames`` of the turn ``begun`` behind that chunk
+        (None: it was read to its end), and then the turns behind it; else the turns that have not ended, and all to come.
         """
         async with self._tasks:
-            if begun is not None and frames is not None:
-                self._positions[begun.pk] = after
-                self._streams[begun.pk] = self._tasks.create_task(self._stream(begun, frames))
+            if after is not None and begun is not None:
+                self._positions[begun.pk] = after.seq
+                if frames is not None:
+                    self._streams[begun.pk] = self._tasks.create_task(self._stream(begun, frames))
                 await self.tell(begun)
-            missed_after = begun.pk if begun is not None else None
+            missed_after = after.turn if after is not None else None
             async with aclosing(watch(self._thread, missed_after)) as changes:  # type: ignore[type-var]
                 async for turn in changes:
                     await self.tell(turn)

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -35,7 +36,7 @@ reachable = pytest.fixture(scope="session")(shared_folder)
 
 @pytest.fixture(scope="session")
 def server(chromium: str, reachable: Path) -> Iterator[Server]:
-    server = Server(reachable)
+    server = Server(reachable, CHAT_ACCESS_CHECK_SECONDS=1)
     try:
         server.start()
         yield server
@@ -115,6 +116,52 @@ async def cable(server: Server) -> AsyncIterator[Cable]:
 async def wired(cable: Cable, page: Page, cookies: list[Any]) -> Screen:
     """The page, logged in over a cable that can be cut."""
     return await _logged_in(page, cookies, cable.url)
+
+
+Window = Callable[..., Awaitable[Screen]]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def window(browser: Browser, complaints: Complaints, cookies: list[Any]) -> AsyncIterator[Window]:
+    """Opens an address in another window of its own, as the same person."""
+    contexts = []
+
+    async def opened(address: str, *, clock: bool = False) -> Screen:
+        """With ``clock``, the test can move the page's time."""
+        context = await browser.new_context(viewport={"width": 1280, "height": 800})
+        contexts.append(context)
+        await context.add_cookies(cookies)
+        page = await context.new_page()
+        complaints.listen(page)
+        if clock:
+            await page.clock.install()
+        await page.goto(address)
+        parts = urlsplit(address)
+        return Screen(page, f"{parts.scheme}://{parts.netloc}")
+
+    yield opened
+    for context in contexts:
+        await context.close()
+
+
+@pytest.fixture(scope="session")
+def neighbour(server: Server) -> Iterator[Server]:
+    """Another process of the server, on the same database."""
+    neighbour = Server(server.folder, CHAT_DRAIN_SECONDS=0)
+    try:
+        neighbour.start()
+        yield neighbour
+    finally:
+        neighbour.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def proxy(server: Server) -> AsyncIterator[Cable]:
+    """A proxy in front of the server that lets no WebSocket through."""
+    proxy = Cable(server.port, sockets=False)
+    await proxy.mend()
+    yield proxy
+    await proxy.cut()
 
 
 async def _logged_in(page: Page, cookies: list[Any], url: str) -> Screen:

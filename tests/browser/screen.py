@@ -18,6 +18,7 @@ class Screen:
         self.log = page.locator("#log")
         self.questions = page.locator(".message-user")
         self.answers = page.locator(".message-assistant")
+        self.waiting = page.locator("#outbox .message-user")
         self.stop = page.get_by_role("button", name="Stop answering")
 
     async def log_in(self) -> None:
@@ -43,6 +44,26 @@ class Screen:
         await expect(answer).to_be_visible()
         await expect(answer).not_to_have_attribute("aria-busy", "true", timeout=30_000)
         await expect(self.stop).to_be_hidden()
+
+    async def hold_text(self, *texts: str) -> None:
+        """These are the answers, each of their words once."""
+        await expect(self.answers.locator(".text")).to_have_text(list(texts), timeout=30_000)
+
+    async def watch_lengths(self) -> None:
+        """Note from now on how long the last answer is whenever the page changes; ``lengths`` gives how many."""
+        await self.page.evaluate(
+            """() => {
+                window.lengths = new Set();
+                new MutationObserver(() => {
+                    const texts = document.querySelectorAll('.message-assistant .text');
+                    window.lengths.add([...texts].at(-1)?.textContent.length ?? 0);
+                }).observe(document.getElementById('log'), {subtree: true, childList: true, characterData: true});
+            }"""
+        )
+
+    async def lengths(self) -> int:
+        number: int = await self.page.evaluate("window.lengths.size")
+        return number
 
     async def reload(self) -> None:
         await self.page.reload()

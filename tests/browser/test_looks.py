@@ -25,7 +25,7 @@ async def test_no_state_is_wider_than_the_window(
         await screen.fits()
         # The caret is left alone: hiding it takes a style that the page's policy refuses.
         path = ROOT / "screenshots" / f"{state}-{width}-{scheme}.png"
-        await page.screenshot(path=path, caret="initial")
+        await screen.page.screenshot(path=path, caret="initial")
 
     await page.goto(f"{server.url}/login/")
     await look("login")
@@ -49,6 +49,25 @@ async def test_no_state_is_wider_than_the_window(
     await screen.send("/hang")
     await expect(screen.answers.nth(1).locator(".text")).to_have_text("Hanging …")
     await look("live")
+    await screen.send("/tokens 40")
+    await expect(screen.waiting).to_contain_text("Waits")
+    await screen.box.fill("And a third one, which is only typed so far")
+    await look("queued")
+
+    tab = await page.context.new_page()
+    await tab.set_viewport_size({"width": width, "height": height})
+    await tab.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    await tab.goto(page.url)
+    screen = Screen(tab, server.url)
+    await expect(screen.waiting).to_contain_text("Waits")
+    await expect(screen.answers.nth(1).locator(".text")).to_have_text("Hanging …")
+    await look("second-tab")
+    await tab.close()
+
+    screen = Screen(page, server.url)
+    await screen.waiting.get_by_role("button", name="Cancel").click()
+    await expect(screen.waiting).to_have_count(0)
+    await screen.box.fill("")
     await screen.stop.click()
     await screen.ended(screen.answers.nth(1))
     await look("stopped")

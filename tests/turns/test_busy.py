@@ -75,6 +75,17 @@ async def test_a_page_gets_all_it_needs_in_one_answer(client: Client) -> None:
     assert after.body == joined.body, "the cursor is good also after the end"
     state = (await client.request("GET", "/api/threads/t1/state/")).json()
     assert (len(state["messages"]), state["turn"]) == (4, None)
+    assert state["cursor"] == f"{turn['turn']}-{len(joined.chunks())}", "and behind an ended turn there is nothing"
+    assert state["earlier"] is None
+
+
+async def test_a_page_learns_where_earlier_messages_are(client: Client) -> None:
+    for number in range(3):
+        await client.send("t1", "/tokens 1 0", f"m{number}")
+    state = (await client.request("GET", "/api/threads/t1/state/?limit=4")).json()
+    earlier = (await client.request("GET", state["earlier"])).json()
+    shown = [message["turn_id"] for message in earlier["results"] + state["messages"]]
+    assert (shown, earlier["next"]) == (["m0", "m0", "m1", "m1", "m2", "m2"], None)
 
 
 async def test_a_cursor_beyond_the_end_and_one_that_was_pruned_are_gone(client: Client) -> None:

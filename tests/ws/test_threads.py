@@ -12,7 +12,7 @@ from django.contrib.auth.models import AbstractUser
 from django.test import Client as Browser
 from django.test import override_settings
 
-from chat.models import ApiToken, Turn
+from chat.models import ApiToken, StreamEvents, Turn
 from chat.protocol import sse
 from chat.streams import threads
 from chat.streams.readers import open_readers
@@ -85,6 +85,25 @@ async def test_who_comes_back_in_the_moment_of_an_end_is_told_of_it(client: Clie
     async with aclosing(threads.watch(turn.thread_id, turn.pk)) as changes:  # type: ignore[type-var]
         told = await asyncio.wait_for(anext(changes), 10)
     assert (told.pk, told.status) == (turn.pk, "completed")
+
+
+async def test_what_a_thread_without_turns_begins_is_behind_its_cursor(client: Client) -> None:
+    await client.request("POST", "/api/threads/", {"id": "t1"})
+    state = (await client.request("GET", "/api/threads/t1/state/")).json()
+    assert state["cursor"] == "0-0"
+    await client.send("t1", "/tokens 2 0", "m1")  # begun and ended before the socket is there
+    async with socket(client, f"{PATH}?after=0-0") as tab:
+        await tab.until(turn_id="m1", status="completed")
+
+
+async def test_who_has_read_a_turn_to_its_end_needs_no_log_to_go_on(client: Client) -> None:
+    await begun(client)
+    await StreamEvents.objects.all().adelete()  # pruned
+    cursor = (await client.request("GET", "/api/threads/t1/state/")).json()["cursor"]
+    async with socket(client, f"{PATH}?after={cursor}") as tab:
+        assert chunks_of(await tab.until(turn_id="m0", status="completed")) == []
+        await client.send("t1", "/tokens 2 0", "m1")
+        await tab.until(turn_id="m1", status="completed")
 
 
 async def test_a_submit_begins_a_turn_and_its_retry_finds_it(client: Client) -> None:

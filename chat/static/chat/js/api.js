@@ -4,7 +4,7 @@ const base = `${document.body.dataset.home}api/`;
 
 export class ApiError extends Error {
   constructor(status, { code = "error", message = `The server answered ${status}.` } = {}) {
-    super(status === 401 ? "Your session has ended." : message);
+    super(status === 401 ? "Your session has ended. What you typed is kept." : message);
     this.status = status;
     this.code = code;
   }
@@ -29,31 +29,35 @@ export const threads = (next, signal) => read(next ? local(next) : `${base}threa
 
 export const thread = (id, signal) => read(`${base}threads/${id}/`, signal);
 
-export const messages = (threadId, next, signal) =>
-  read(next ? local(next) : `${base}threads/${threadId}/messages/?limit=50`, signal);
+// All that is needed to draw a thread and to join it.
+export const state = (threadId, signal) => read(`${base}threads/${encodeURIComponent(threadId)}/state/`, signal);
 
-// The response whose body is the turn's stream. The message's id is the turn's name: sent again, it is the
-// same turn, not a second one.
-export const send = (threadId, messageId, text, signal) =>
+export const messages = (page, signal) => read(local(page), signal);
+
+export const socketUrl = (threadId, cursor) => {
+  const url = new URL(`${document.body.dataset.home}ws/threads/${encodeURIComponent(threadId)}/?after=${cursor}`, location.href);
+  url.protocol = url.protocol.replace("http", "ws");
+  return url;
+};
+
+// The response whose body is the turn's stream. The message's id is the turn's name: sent again, it is the same turn,
+// not a second one. Where another turn is live, this one waits for its end.
+export const send = (threadId, messageId, text) =>
   request(`${base}chat`, {
     method: "POST",
     body: JSON.stringify({
       id: threadId,
       messages: [{ id: messageId, role: "user", parts: [{ type: "text", text }] }],
       trigger: "submit-message",
+      on_busy: "enqueue",
     }),
-    signal,
   });
 
-// The live turn's stream after `cursor`, or from its start; null where no turn is live.
-export async function resume(threadId, cursor, signal) {
-  const after = cursor ? `?after=${encodeURIComponent(cursor)}` : "";
-  const response = await request(`${base}chat/${encodeURIComponent(threadId)}/stream${after}`, { signal });
-  return response.status === 204 ? null : response;
-}
+// The response whose body is what follows the cursor in a turn's stream.
+export const follow = (turn, cursor, signal) => request(`${base}turns/${turn}/stream?after=${cursor}`, { signal });
 
-export const stop = (threadId) =>
-  request(`${base}chat/${encodeURIComponent(threadId)}/stop`, { method: "POST", body: "{}" });
+// Stops a live turn, cancels one that waits.
+export const stop = (turn) => request(`${base}turns/${turn}/stop`, { method: "POST", body: "{}" });
 
 async function read(url, signal) {
   const response = await request(url, { signal });

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
+import * as drafts from "./drafts.js";
 import { Drawer } from "./drawer.js";
 import { Follower } from "./scroll.js";
 import { ThreadList, titleOf } from "./thread-list.js";
@@ -96,6 +97,7 @@ document.getElementById("welcome").addEventListener("click", (event) => {
   conversation.send(suggestion.dataset.suggestion);
 });
 
+document.getElementById("logout").addEventListener("submit", () => drafts.clear());
 toLatest.addEventListener("click", () => follower.follow());
 addEventListener("popstate", show);
 

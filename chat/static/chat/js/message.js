@@ -1,5 +1,5 @@
-// One message in the log: the person's, or the answer to it. `data-message-id` is the client's id until the
-// server tells its own.
+// One message: the person's, or the answer to it. `data-message-id` is the client's id until the server tells its own
+// (`data-known`).
 
 import { Answer } from "./fold.js";
 import { clone, partView, says } from "./parts.js";
@@ -8,58 +8,57 @@ import { clone, partView, says } from "./parts.js";
 export const newId = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
+const INTERRUPTED = "Interrupted: the answer is not complete. What was written until then is kept.";
+
 const FINISH_REASONS = {
   length: "The answer ended at the model’s length limit.",
   "content-filter": "The answer was cut off by the model’s content filter.",
 };
 
 class Message {
-  constructor(template, id) {
+  constructor(template, id, known) {
     this.element = clone(template);
-    this.rename(id);
+    this.element.dataset.messageId = id;
+    if (known) this.element.dataset.known = "";
   }
 
   get id() {
     return this.element.dataset.messageId;
   }
 
-  rename(id) {
+  // The server's name for it. Until then it has one that this client made up.
+  know(id) {
     this.element.dataset.messageId = id;
+    this.element.dataset.known = "";
   }
 
-  // Shows a line below the message, in the place of an earlier one. `action`: {label, run}.
-  notice(place, look, text, action) {
+  get place() {
+    return this.element.querySelector(".notice-place");
+  }
+
+  // Shows a line below the message, in the place of an earlier one; null takes it away. `action`: {label, run}.
+  notice(look, text, action) {
+    if (text === null) return this.place.replaceChildren();
     const line = clone("notice");
     line.dataset.look = look;
+    if (look === "waiting") line.querySelector("use").setAttribute("href", "#icon-wait");
     line.querySelector(".notice-text").textContent = text;
     if (action) {
       const button = line.querySelector(".notice-action");
       button.textContent = action.label;
       button.hidden = false;
-      button.addEventListener("click", action.run, { once: true });
+      button.addEventListener("click", () => action.run(button));
     }
-    place.replaceChildren(line);
+    return this.place.replaceChildren(line);
   }
 }
 
 export class UserMessage extends Message {
-  constructor(id, parts) {
-    super("user-message", id);
+  constructor(id, parts, known) {
+    super("user-message", id, known);
     this.text = parts.filter((part) => part.type === "text").map((part) => part.text).join("\n");
     const bubble = this.element.querySelector(".bubble");
     for (const part of parts) addPart(bubble, part);
-  }
-
-  // It did not reach the server; `retry` sends it again under the same id.
-  unsent(reason, retry) {
-    const place = this.element.appendChild(document.createElement("div"));
-    this.element.dataset.unsent = "";
-    const again = () => {
-      place.remove();
-      delete this.element.dataset.unsent;
-      retry();
-    };
-    this.notice(place, "failed", `Not sent. ${reason}`, { label: "Try again", run: again });
   }
 }
 
@@ -69,8 +68,8 @@ export class AssistantMessage extends Message {
   #frame = 0;
 
   // With `stored`, a message of the history; without, an answer that streams.
-  constructor(id, stored) {
-    super("assistant-message", id);
+  constructor(id, stored, known = Boolean(stored)) {
+    super("assistant-message", id, known);
     this.answer = new Answer();
     if (stored) {
       Object.assign(this.answer, { parts: stored.parts, metadata: stored.metadata ?? {}, usage: stored.usage });
@@ -98,14 +97,10 @@ export class AssistantMessage extends Message {
   }
 
   // Nothing more can be read for now, whatever the server goes on doing.
-  lost(reason, retry) {
+  lost(reason) {
     this.#draw();
     this.element.removeAttribute("aria-busy");
-    this.notice(this.#place, "failed", reason, { label: "Reconnect", run: retry });
-  }
-
-  get #place() {
-    return this.element.querySelector(".notice-place");
+    this.notice("quiet", reason);
   }
 
   // A replay begins with `start` and tells the whole answer again.
@@ -114,7 +109,7 @@ export class AssistantMessage extends Message {
     this.#views.clear();
     this.#changed.clear();
     this.element.querySelector(".parts").replaceChildren();
-    this.#place.replaceChildren();
+    this.notice(null, null);
   }
 
   #draw() {
@@ -133,10 +128,10 @@ export class AssistantMessage extends Message {
   #tellEnd() {
     const { status = "completed", error_text: error, finish_reason: reason } = this.answer.metadata;
     const isEmpty = !this.answer.parts.some(says);
-    const tell = (look, text) => this.notice(this.#place, look, text);
+    const tell = (look, text) => this.notice(look, text);
     if (status === "failed") tell("failed", error || "The answer failed.");
     else if (status === "stopped") tell("quiet", isEmpty ? "Stopped before an answer." : "Stopped.");
-    else if (status === "interrupted") tell("quiet", "Interrupted: the answer is not complete.");
+    else if (status === "interrupted") tell("quiet", isEmpty ? "Interrupted before an answer." : INTERRUPTED);
     else if (FINISH_REASONS[reason]) tell("quiet", FINISH_REASONS[reason]);
     else if (status === "completed" && isEmpty) tell("quiet", "No answer.");
   }
@@ -157,4 +152,10 @@ function addPart(parent, part) {
   view.update(part);
   parent.append(view.element);
   return view;
+}
+
+// A message of the history.
+export function storedMessage(stored) {
+  if (stored.role === "assistant") return new AssistantMessage(stored.id, stored);
+  return new UserMessage(stored.id, stored.parts, true);
 }
