@@ -12,8 +12,13 @@ from tests.acceptance.postgres_owners import shared_folder
 from tests.acceptance.restartable_postgres import running_cluster
 from tests.acceptance.server import Server, eventually
 from tests.asgi_client import said
+from tests.scale import LONG
 
-pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.proof,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(not LONG, reason="waits for half a minute; `make proof` runs it"),
+]
 
 reachable = pytest.fixture(shared_folder)
 LEASE = PATIENCE = 3

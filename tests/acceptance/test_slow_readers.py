@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 reachable = pytest.fixture(shared_folder)
 READERS = 20
 KILOBYTES = rounds(5_000, 8_000)  # a few thousand fit into the buffers of the two kernels
-PATIENCE = 4.0
+PATIENCE = rounds(2, 5)
 MOST = 1_000_000
 
 
