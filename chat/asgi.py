@@ -116,8 +116,10 @@ def _chain(number: signal.Signals, loop: asyncio.AbstractEventLoop) -> None:
     tasks: set[asyncio.Task[None]] = set()
 
     async def drain_first() -> None:
-        await end_process()
-        earlier(number, None)
+        try:
+            await end_process()
+        finally:
+            earlier(number, None)
 
     def handle(signum: int, frame: Any) -> None:
         signal.signal(number, earlier)

@@ -27,6 +27,8 @@ class State(ChatView):
         limit = self.number("limit", 50, most=messages.PAGE)
         asker = self.asker()
         thread = named_thread(asker, thread_id)
+        # What waits before what is live: a turn that is promoted between the two is told twice, not left out.
+        waiting = queued_turns(asker, thread)
         # The turns first: what begins after this is behind the cursor; and if the live turn ends before the messages
         # are read, its cursor still tells the whole answer, and the answer is left out of the messages. The other way
         # round a turn could fall between the two.
@@ -53,7 +55,9 @@ class State(ChatView):
                 "turn": live and {**turns.shown(live), "cursor": str(cursor)},
                 "approvals": [],
                 "queued": [
-                    {**turns.shown(turn), "message": queued_message(turn)} for turn in queued_turns(asker, thread)
+                    {**turns.shown(turn), "message": queued_message(turn)}
+                    for turn in waiting
+                    if live is None or turn.pk != live.pk
                 ],
             }
         )

@@ -50,6 +50,9 @@ from chat.turns.stop import stop_thread, stop_turn
 
 logger = logging.getLogger(__name__)
 
+# Seconds that the end of a stream may take whose reader is shut out.
+GOODBYE_SECONDS = 2.0
+
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -214,8 +217,9 @@ async def _serve(
                 with while_allowed(grant, answer.thread):
                     await _send_stream(answer.frames, receive, send)
             except AccessLost:
-                with suppress(OSError):
-                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+                with suppress(OSError, TimeoutError):  # it may not even read
+                    async with asyncio.timeout(GOODBYE_SECONDS):
+                        await send({"type": "http.response.body", "body": b"", "more_body": False})
         return
     await _send(send, wire.status_of(error), wire.body_of(error), wire.headers_of(error))
 

@@ -15,7 +15,7 @@ from chat.protocol import sanitize
 from chat.protocol.requests import ThreadBody, checked_name
 from chat.store import threads
 from chat.store.scope import Scope
-from chat.store.turns import request_stop
+from chat.turns.stop import stop_all
 
 PAGE = 200
 
@@ -85,8 +85,8 @@ class Thread(ChatView):
     def delete(self, request: Request, thread_id: str) -> HttpResponse:
         asker = self.asker()
         thread = named_thread(asker, thread_id)
-        request_stop(asker, thread)  # nobody will read its live answer
         threads.delete_thread(asker, thread)
+        stop_all(thread)
         return HttpResponse(status=204)
 
 

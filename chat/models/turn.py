@@ -114,6 +114,8 @@ class Turn(models.Model):
                 name="chat_turns_heartbeat_idx",
                 condition=Q(status=TurnStatus.STREAMING),
             ),
+            # The newest turns of a thread, for those who watch it.
+            models.Index(fields=["thread", "id"], name="chat_turns_thread_idx"),
             # And for threads whose next turn nobody has begun.
             models.Index(fields=["thread", "id"], name="chat_turns_queued_idx", condition=Q(status=TurnStatus.QUEUED)),
         ]

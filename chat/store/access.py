@@ -13,7 +13,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.sessions.backends import db, signed_cookies
 from django.utils import timezone
 
-from chat.models import ApiToken
+from chat.models import ApiToken, Thread
 from chat.store.scope import Scope, visible_thread
 from chat.store.sql import connection, rows
 
@@ -44,15 +44,16 @@ def active_users(pks: Collection[Any]) -> dict[Any, AbstractBaseUser]:
 
 def visible_threads(asked: Iterable[tuple[Scope, UUID]]) -> set[tuple[Scope, UUID]]:
     """Those pairs whose thread the asker may (still) see."""
-    pairs = sorted(set(asked), key=lambda pair: (pair[0].user_id, pair[1]))
+    pairs = list(set(asked))
+    kind = Thread._meta.get_field("owner").db_type(connection())  # a host's users may have other keys than numbers
     found = rows(
         f"""
-        SELECT asked.place FROM unnest(%(users)s::bigint[], %(threads)s::uuid[])
+        SELECT asked.place FROM unnest(%(users)s::text[], %(threads)s::uuid[])
                                 WITH ORDINALITY AS asked (user_id, thread, place)
           JOIN chat_threads ON chat_threads.id = asked.thread
-         WHERE {visible_thread("asked.user_id")}
+         WHERE {visible_thread(f"asked.user_id::{kind}")}
         """,
-        users=[scope.user_id for scope, _ in pairs],
+        users=[str(scope.user_id) for scope, _ in pairs],
         threads=[thread for _, thread in pairs],
     )
     return {pairs[one["place"] - 1] for one in found}

@@ -41,7 +41,8 @@ def begin_turn(
 
     - the same turn id again (a retry, a second tab): the turn there is, nothing written; TurnConflict where its
       fingerprint is another one;
-    - another turn is busy: ThreadBusy with its ``turn`` and ``cursor``, nothing written;
+    - another turn is busy, or waits and was here first: ThreadBusy with its ``turn``, ``status`` and ``cursor``,
+      nothing written;
     - a legacy append wrote the user row first: its id stays, the text becomes this one's.
 
     ``title`` names a thread that has no title yet. Raises ThreadNotFound.
@@ -71,9 +72,13 @@ def begin_turn(
             if there["fingerprint"] != fingerprint:
                 raise TurnConflict(turn=there["id"], turn_id=turn_id)
             return stored_turn(there)
-        busy = find(scope, f"t.thread_id = %(thread)s AND t.status IN ({BUSY_SQL})", thread=thread_id)
+        busy = find(scope, f"t.thread_id = %(thread)s AND t.status IN ({BUSY_SQL})", thread=thread_id) or find(
+            scope,
+            "t.id = (SELECT min(id) FROM chat_turns WHERE thread_id = %(thread)s AND status = 'queued')",
+            thread=thread_id,
+        )
         if busy is not None:
-            raise ThreadBusy(turn=busy["id"], turn_id=busy["turn_id"], cursor=f"{busy['id']}-0")
+            raise ThreadBusy(turn=busy["id"], turn_id=busy["turn_id"], status=busy["status"], cursor=f"{busy['id']}-0")
         require_thread(scope, thread_id)
         # The turn in our way ended, or was deleted, between two statements: once more.
     raise Contention
@@ -134,6 +139,7 @@ WITH thread AS (
     SELECT id, %(scope_user)s, %(turn_id)s, %(request)s::jsonb, %(trigger)s, %(fingerprint)s, 'streaming',
            %(owner)s, %(model)s, clock_timestamp(), clock_timestamp()
       FROM thread
+     WHERE NOT EXISTS (SELECT FROM chat_turns q WHERE q.thread_id = thread.id AND q.status = 'queued')
     ON CONFLICT DO NOTHING
     RETURNING *, pg_notify('{THREAD_CHANNEL}', thread_id::text)
 ), {

@@ -27,9 +27,11 @@ def enqueue_turn(
     trigger: str = "submit",
     model: str = "",
     title: str = "",
+    first: bool = False,
     most: int,
 ) -> StoredTurn | None:
-    """What ``begin_turn`` takes, to wait behind the busy turn. None when there is nothing to wait for (any more), or
+    """What ``begin_turn`` takes, to wait behind the busy turn and those that wait already, or before these, as the
+    ``first``. None when there is nothing to wait for (any more), or
     the turn id is taken: begin it, or find it, then.
 
     Race: the busy turn ends at the same time, and nobody would promote what comes too late. Both hold the thread's
@@ -49,6 +51,7 @@ def enqueue_turn(
                     **request,
                     "message": {"parts": user_message.parts, "client_id": user_message.client_id},
                     "title": title,
+                    **({"first": True} if first else {}),
                 }
             ),
             trigger=trigger,
@@ -64,7 +67,7 @@ def enqueue_turn(
 
 
 def promote(thread_id: uuid.UUID, owner: str) -> StoredTurn | None:
-    """Begin the thread's oldest queued turn, if no turn is busy: its rows are written now, and the caller runs it.
+    """Begin the thread's next queued turn, if no turn is busy: its rows are written now, and the caller runs it.
 
     Race: everybody who ends a turn, and the sweepers, may try at once. The thread's lock lets one through, and the
     next one finds the thread busy.
@@ -97,10 +100,24 @@ def queued_turns(scope: Scope, thread_id: uuid.UUID) -> list[StoredTurn]:
         SELECT {TURN_COLUMNS}, NULL::bigint AS user_message_id, NULL::bigint AS assistant_message_id
           FROM chat_turns t JOIN chat_threads ON chat_threads.id = t.thread_id
          WHERE t.thread_id = %(thread)s AND t.status = 'queued' AND {VISIBLE_THREAD}
-         ORDER BY t.id
+         ORDER BY {NEXT}
         """,
         thread=thread_id,
         scope_user=scope.user_id,
+    )
+    return [stored_turn(one) for one in found]
+
+
+def abandoned_turns(thread_id: uuid.UUID) -> list[StoredTurn]:
+    """The turns that have not ended in a thread that was deleted; who deleted it may end them."""
+    found = rows(
+        f"""
+        SELECT {TURN_COLUMNS}, NULL::bigint AS user_message_id, NULL::bigint AS assistant_message_id
+          FROM chat_turns t JOIN chat_threads h ON h.id = t.thread_id
+         WHERE t.thread_id = %(thread)s AND t.status IN ('queued', {BUSY_SQL}) AND h.deleted_at IS NOT NULL
+         ORDER BY t.status = 'queued' DESC
+        """,
+        thread=thread_id,
     )
     return [stored_turn(one) for one in found]
 
@@ -116,27 +133,28 @@ LOCK_VISIBLE = f"SELECT id FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_
 # Epoch 0: to promote it raises it, so a cancel and a promotion at the same instant have one outcome.
 ENQUEUE = f"""
 WITH queue AS (
-    SELECT count(*) FILTER (WHERE status = 'queued') AS length,
-           bool_or(status IN ({BUSY_SQL})) AS busy, bool_or(turn_id = %(turn_id)s) AS known
-      FROM chat_turns
-     WHERE thread_id = %(thread)s AND (status IN ('queued', {BUSY_SQL}) OR turn_id = %(turn_id)s)
+    SELECT EXISTS (SELECT FROM chat_turns WHERE thread_id = %(thread)s AND status IN ({BUSY_SQL})) AS busy,
+           EXISTS (SELECT FROM chat_turns WHERE thread_id = %(thread)s AND turn_id = %(turn_id)s) AS known,
+           (SELECT count(*) FROM chat_turns WHERE thread_id = %(thread)s AND status = 'queued') AS length
 ), t AS (
     INSERT INTO chat_turns (thread_id, user_id, turn_id, request, trigger, fingerprint, status, epoch, model)
     SELECT %(thread)s, %(scope_user)s, %(turn_id)s, %(request)s::jsonb, %(trigger)s, %(fingerprint)s, 'queued', 0,
            %(model)s
-      FROM queue WHERE busy AND NOT known AND length < %(most)s
+      FROM queue WHERE (busy OR length > 0) AND NOT known AND length < %(most)s
     RETURNING *, pg_notify('{THREAD_CHANNEL}', thread_id::text)
 )
 SELECT {TURN_COLUMNS}, NULL::bigint AS user_message_id, NULL::bigint AS assistant_message_id
   FROM queue LEFT JOIN t ON true
- WHERE queue.busy AND NOT queue.known
+ WHERE (queue.busy OR queue.length > 0) AND NOT queue.known
 """
+# Who stopped a turn in order to be heard is heard first.
+NEXT = "(request ? 'first') DESC, id"
 PROMOTE = f"""
 WITH turn AS (
     UPDATE chat_turns
        SET status = 'streaming', epoch = epoch + 1, owner = %(owner)s,
            heartbeat_at = clock_timestamp(), started_at = clock_timestamp()
-     WHERE id = (SELECT min(id) FROM chat_turns WHERE thread_id = %(thread)s AND status = 'queued')
+     WHERE id = (SELECT id FROM chat_turns WHERE thread_id = %(thread)s AND status = 'queued' ORDER BY {NEXT} LIMIT 1)
        AND NOT EXISTS (SELECT FROM chat_turns WHERE thread_id = %(thread)s AND status IN ({BUSY_SQL}))
     RETURNING *, pg_notify('{THREAD_CHANNEL}', thread_id::text)
 ), {

@@ -37,6 +37,15 @@ ATTEMPTS = 10
 # What a statement raises when the database is away for a moment; the same statement may be tried again.
 UNAVAILABLE = (OperationalError, InterfaceError)
 
+# How soon a listener learns that the other end is gone without a word: half a minute, not TCP's quarter of an hour.
+VANISHED = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+
 
 def connection() -> BaseDatabaseWrapper:
     """The connection that chat tables are written through; reads that decide a write use it too, never a replica."""
@@ -48,9 +57,13 @@ def listen_parameters() -> dict[str, Any]:
     else like everybody.
     """
     if url := conf.get("LISTEN_URL"):
-        return dict(conninfo_to_dict(url))
-    parameters = connection().get_connection_params()
-    return {name: value for name, value in parameters.items() if name not in ("context", "cursor_factory")}
+        parameters = dict(conninfo_to_dict(url))
+    else:
+        parameters = connection().get_connection_params()
+    return {
+        **VANISHED,
+        **{name: value for name, value in parameters.items() if name not in ("context", "cursor_factory")},
+    }
 
 
 def drop_broken_connections() -> None:

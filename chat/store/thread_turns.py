@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from uuid import UUID
 
-from chat.store.messages import ENDED_SQL
+from chat.store.messages import BUSY_SQL
 from chat.store.sql import rows
 from chat.store.turns import TURN_COLUMNS, StoredTurn, message_id, stored_turn
 
@@ -13,17 +13,21 @@ from chat.store.turns import TURN_COLUMNS, StoredTurn, message_id, stored_turn
 def last_turns(threads: Collection[UUID]) -> dict[UUID, int]:
     """The number of each thread's newest turn; 0 where it has none."""
     found = rows(
-        "SELECT thread_id, max(id) AS last FROM chat_turns WHERE thread_id = ANY (%(threads)s::uuid[]) GROUP BY 1",
+        """
+        SELECT w.thread, coalesce((SELECT max(t.id) FROM chat_turns t WHERE t.thread_id = w.thread), 0) AS last
+          FROM unnest(%(threads)s::uuid[]) AS w (thread)
+        """,
         threads=list(threads),
     )
-    return dict.fromkeys(threads, 0) | {one["thread_id"]: one["last"] for one in found}
+    return {one["thread"]: one["last"] for one in found}
 
 
 def turns_since(positions: Mapping[UUID, int], unended: Collection[int] = ()) -> list[StoredTurn]:
     """The turns of each thread behind a turn's number, those that have not ended whatever their number, and the
     ``unended`` ones, which may have ended since: in the order in which they began to wait or to run.
 
-    For watchers who were let in before: no scope. Without the requests, which may be long.
+    For watchers who were let in before: no scope. Without the requests, which may be long. Each branch has an index:
+    however long the threads are, only what is asked for is read.
     """
     columns = TURN_COLUMNS.replace("t.request", "'{}'::jsonb AS request")
     found = rows(
@@ -31,14 +35,19 @@ def turns_since(positions: Mapping[UUID, int], unended: Collection[int] = ()) ->
         WITH watched AS (
             SELECT * FROM unnest(string_to_array(%(threads)s, ',')::uuid[],
                                  string_to_array(%(positions)s, ',')::bigint[]) AS w (thread, position)
-        ), wanted AS (
-            SELECT t.id FROM watched w JOIN chat_turns t ON t.thread_id = w.thread
-             WHERE t.id > w.position OR t.status NOT IN ({ENDED_SQL})
+        ), wanted AS MATERIALIZED (
+            SELECT found.id FROM watched w CROSS JOIN LATERAL (
+                SELECT t.id FROM chat_turns t WHERE t.thread_id = w.thread AND t.id > w.position
+                UNION ALL
+                SELECT t.id FROM chat_turns t WHERE t.thread_id = w.thread AND t.status IN ({BUSY_SQL})
+                UNION ALL
+                SELECT t.id FROM chat_turns t WHERE t.thread_id = w.thread AND t.status = 'queued'
+            ) found
             UNION SELECT unnest(string_to_array(%(unended)s, ',')::bigint[])
         )
         SELECT {columns},
                {message_id("user")} AS user_message_id, {message_id("assistant")} AS assistant_message_id
-          FROM chat_turns t JOIN wanted ON wanted.id = t.id ORDER BY t.id
+          FROM wanted JOIN chat_turns t ON t.id = wanted.id ORDER BY t.id
         """,
         threads=",".join(map(str, positions)),
         positions=",".join(map(str, positions.values())),

@@ -55,21 +55,25 @@ def open_thread(scope: Scope, name: str) -> uuid.UUID:
         except ThreadNotFound:
             made = row(
                 """
-                INSERT INTO chat_threads (owner_id, client_id) VALUES (%(scope_user)s, %(name)s)
+                INSERT INTO chat_threads (owner_id, client_id)
+                SELECT %(scope_user)s, %(name)s
+                 WHERE NOT EXISTS (SELECT FROM chat_threads WHERE id = %(id)s AND owner_id = %(scope_user)s)
                 ON CONFLICT (owner_id, client_id) DO NOTHING RETURNING id
                 """,
                 scope_user=scope.user_id,
                 name=name,
+                id=thread_uuid(name),
             )
             if made is not None:
                 return made["id"]  # type: ignore[no-any-return]
             if row(
                 """
                 SELECT 1 FROM chat_threads
-                 WHERE owner_id = %(scope_user)s AND client_id = %(name)s AND deleted_at IS NOT NULL
+                 WHERE owner_id = %(scope_user)s AND (client_id = %(name)s OR id = %(id)s) AND deleted_at IS NOT NULL
                 """,
                 scope_user=scope.user_id,
                 name=name,
+                id=thread_uuid(name),
             ):
                 raise ThreadNotFound("This thread was deleted.") from None
     raise Contention

@@ -111,6 +111,20 @@ def request_stop(scope: Scope, thread_id: uuid.UUID, *, only: int | None = None)
     return stopped["id"] if stopped else None
 
 
+def request_stop_anyway(pk: int) -> None:
+    """The same for one turn of a thread that nobody may see any more."""
+    row(
+        """
+        WITH stopped AS (
+        UPDATE chat_turns SET stop_requested_at = coalesce(stop_requested_at, clock_timestamp())
+         WHERE id = %(pk)s AND status = 'streaming' RETURNING id
+        )
+        SELECT id, pg_notify('chat_stop', 'anybody ' || id) FROM stopped
+        """,
+        pk=pk,
+    )
+
+
 def find(scope: Scope, condition: str, **params: Any) -> dict[str, Any] | None:
     return row(
         f"""

@@ -32,6 +32,7 @@ class TurnStream:
     def __init__(self, turn: int, *, followed: bool = False) -> None:
         self.turn = turn
         self.followed = followed  # read from the log; else a run of this process publishes it
+        self.known = not followed  # whether what the log held was read at least once
         self.ended = self.pruned = False
         self.readers = 0
         self._missed = False
@@ -125,8 +126,9 @@ def open_stream(turn: int) -> TurnStream:
 
 
 def find_stream(turn: int) -> TurnStream | None:
-    """The stream of a turn that runs here, ended here a moment ago, or is followed here."""
-    return _streams.get(turn)
+    """The stream of a turn that runs here, ended here a moment ago, or is followed here and was read."""
+    stream = _streams.get(turn)
+    return stream if stream is not None and stream.known else None
 
 
 async def follow(turn: int) -> TurnStream:
@@ -135,8 +137,10 @@ async def follow(turn: int) -> TurnStream:
     Registered before it is read, so that news that comes meanwhile is not missed.
     """
     stream = _streams.setdefault(turn, TurnStream(turn, followed=True))
-    await refresh([turn])
-    _forget_later(stream)  # the last reader to leave does, but there may be none to come
+    try:
+        await refresh([turn])
+    finally:
+        _forget_later(stream)  # the last reader to leave does, but there may be none to come
     return stream
 
 
@@ -148,6 +152,8 @@ async def refresh(turns: Iterable[int] | None = None) -> None:
     if not positions:
         return
     found = await in_thread(stream_log.read_news, positions)
+    for turn in positions:
+        streams[turn].known = True
     for position in found:
         stream = streams[position.turn]
         stream.publish(positions[position.turn] + 1, position.chunks)

@@ -29,8 +29,9 @@ class _Reader:
 
     def end(self) -> None:
         assert self._task is not None
-        self.lost = True
-        self._task.cancel()
+        if not self.lost:
+            self.lost = True
+            self._task.cancel()
 
 
 _readers: set[_Reader] = set()

@@ -23,16 +23,13 @@ LIFE = (TurnStatus.QUEUED, TurnStatus.STREAMING, TurnStatus.AWAITING_APPROVAL)
 
 
 class ThreadWatch:
-    """One thread that is watched in this process: the changes of its turns since the first watcher came."""
+    """One thread that is watched in this process, how its turns stand, and who is to be told of changes."""
 
     def __init__(self, thread: UUID) -> None:
         self.thread = thread
-        self.watchers = 0
         self.position: int | None = None  # the newest turn that is known; None: not read yet
         self.unended: dict[int, StoredTurn] = {}
-        self.changes: list[StoredTurn] = []
-        self.grown = asyncio.Event()
-        self.over = False
+        self.watchers: set[asyncio.Queue[StoredTurn | None]] = set()
         self.left = asyncio.Event()
 
     def begin(self, position: int, turns: list[StoredTurn]) -> None:
@@ -44,27 +41,23 @@ class ThreadWatch:
         """Note how a turn stands now. Two reads may overtake each other: what is older than what is known is left."""
         assert self.position is not None
         before = self.unended.get(turn.pk)
-        if _age(before) >= _age(turn) if before else turn.pk <= self.position:
+        if age(before) >= age(turn) if before else turn.pk <= self.position:
             return
         if turn.status in ENDED_STATUSES:
             self.unended.pop(turn.pk, None)
         else:
             self.unended[turn.pk] = turn
         self.position = max(self.position, turn.pk)
-        self.changes.append(turn)
-        self._wake()
+        self.tell(turn)
 
-    def end(self) -> None:
-        """Let the watchers go when they know all changes."""
-        self.over = True
-        self._wake()
-
-    def _wake(self) -> None:
-        self.grown.set()
-        self.grown = asyncio.Event()
+    def tell(self, turn: StoredTurn | None) -> None:
+        """Tell all watchers of a change; None: that no more will come."""
+        for watcher in self.watchers:
+            watcher.put_nowait(turn)
 
 
-def _age(turn: StoredTurn) -> tuple[int, int]:
+def age(turn: StoredTurn) -> tuple[int, int]:
+    """Where a turn is in its life: of two states of one turn the later one is the greater."""
     return turn.epoch, LIFE.index(turn.status) if turn.status in LIFE else len(LIFE)
 
 
@@ -75,32 +68,27 @@ async def watch(thread: UUID, after: int | None = None) -> AsyncIterator[StoredT
     """The thread's turns that have not ended, and then each turn whenever its status changes. With ``after``, that
     turn and those behind it come first, ended or not: what a watcher has missed. Ends only when the process does.
 
-    A turn may come twice with the same status.
+    A turn may come twice with the same status, and with an older one after a newer: see ``age``.
     """
     watched = _watched.setdefault(thread, ThreadWatch(thread))
-    watched.watchers += 1
+    news: asyncio.Queue[StoredTurn | None] = asyncio.Queue()
+    watched.watchers.add(news)
     try:
         await refresh([thread])
-        told, opened = len(watched.changes), list(watched.unended.values())
+        opened = list(watched.unended.values())
         if after is not None:
             # That turn, too: it may have ended after whoever asks had read it, and before this watch began.
             opened = await in_thread(turns_since, {thread: after}, [after])
         for turn in opened:
             yield turn
-        while True:
-            grown = watched.grown
-            if told < len(watched.changes):
-                told += 1
-                yield watched.changes[told - 1]
-            elif watched.over:
-                return
-            else:
-                await grown.wait()
+        while (changed := await news.get()) is not None:
+            yield changed
     finally:
-        watched.watchers -= 1
+        watched.watchers.discard(news)
         if not watched.watchers:
-            _watched.pop(thread, None)
             watched.left.set()
+            if _watched.get(thread) is watched:
+                del _watched[thread]
 
 
 async def refresh(threads: Collection[UUID] | None = None) -> None:
@@ -131,7 +119,7 @@ async def end_watching(seconds: float) -> None:
         await refresh()
     watches = list(_watched.values())
     for watched in watches:
-        watched.end()
+        watched.tell(None)
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             for watched in watches:

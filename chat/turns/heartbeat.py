@@ -15,10 +15,10 @@ import time
 from chat import conf
 from chat.models import TurnStatus
 from chat.store.leases import renew
+from chat.store.queue import waiting_threads
 from chat.store.sql import connection
 from chat.store.stream_log import prune
 from chat.turns import run
-from chat.turns.queue import left_behind
 from chat.turns.recover import recover_expired
 
 logger = logging.getLogger(__name__)
@@ -55,8 +55,9 @@ def _beat(loop: asyncio.AbstractEventLoop) -> None:
         while not _told_to_end.wait(conf.get("LEASE_SECONDS") / 3):
             try:
                 _renew(loop)
-                recover_expired()
-                loop.call_soon_threadsafe(run.move_on, left_behind)
+                while recover_expired():  # a batch; our own leases must not wait for many of them
+                    _renew(loop)
+                loop.call_soon_threadsafe(run.move_on, waiting_threads)
                 if time.monotonic() >= prune_at:
                     prune(conf.get("LOG_RETENTION_SECONDS"))
                     prune_at = _next_pruning()

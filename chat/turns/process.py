@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from chat.models import TurnStatus
 from chat.streams import listen
 from chat.streams.threads import end_watching
@@ -34,6 +36,6 @@ async def end_process() -> None:
     """Take no new turns, end and store the live ones, tell their readers, and let all connections go."""
     await run.drain()
     await end_watching(GOODBYE_SECONDS)
-    stop_heartbeat()
+    await asyncio.to_thread(stop_heartbeat)  # it may be in the middle of a recovery
     await listen.hush()
     await writer().close()

@@ -28,14 +28,22 @@ ANYBODY = "anybody"
 
 
 def recover_expired(turn: int | None = None) -> list[int]:
-    """End the turns whose lease has run out (or this one, if its has) as ``interrupted``; returns their numbers.
+    """End turns whose lease has run out (or this one, if its has) as ``interrupted``, some twenty at a time; returns
+    their numbers.
 
     May be run by any process, any number of them at once, and again after dying half-way: a turn that was taken
     over and not ended expires again.
     """
     with commit("take"):
         taken = take_expired(conf.get("LEASE_SECONDS"), process_name(), turn=turn)
-    return [one.pk for one in taken if _end(one)]
+    ended = []
+    for one in taken:
+        try:
+            if _end(one):
+                ended.append(one.pk)
+        except Exception as problem:  # it must not keep the others from their end, and expires again itself
+            logger.error("turn %s could not be recovered: %s", one.pk, type(problem).__name__)
+    return ended
 
 
 def _end(turn: StoredTurn) -> bool:

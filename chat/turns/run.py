@@ -11,8 +11,8 @@ import math
 import traceback
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import suppress
-from functools import partial
 from typing import Any, TypeVar
+from uuid import UUID
 
 from chat import conf
 from chat.agents.base import AgentError, AgentStalled, TurnContext, load_agent
@@ -25,7 +25,7 @@ from chat.protocol.fold import AssistantContentBuilder
 from chat.protocol.history import model_history
 from chat.protocol.sanitize import clean_text
 from chat.protocol.usage import UsageMeter
-from chat.store.crossing import in_thread_with_patience
+from chat.store.crossing import in_thread, in_thread_with_patience
 from chat.store.history import read_history
 from chat.store.sql import UNAVAILABLE
 from chat.store.turns import StoredTurn
@@ -33,7 +33,7 @@ from chat.streams.hub import close_stream, hand_over, open_stream
 from chat.streams.writer import writer
 from chat.turns import envelope
 from chat.turns.finish import Outcome, finish
-from chat.turns.queue import next_turns
+from chat.turns.queue import next_turn
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -42,6 +42,8 @@ T = TypeVar("T")
 CHUNKS_WITHOUT_PAUSE = 100
 # Seconds that an agent gets to let go of its provider before the turn ends without it.
 CANCEL_SECONDS = 1.0
+# Seconds between the commit that begins a turn and its run, at the most.
+STOP_IS_KEPT_SECONDS = 30.0
 # A day: not every event loop takes an endless timeout.
 LONGEST_WAIT = 86_400.0
 
@@ -85,7 +87,7 @@ class Run:
             _runs.pop(self.turn.pk, None)
             if ended:
                 close_stream(self.stream)
-                move_on(partial(next_turns, self.turn.thread_id))
+                move_on(lambda: [self.turn.thread_id])
             else:
                 await hand_over(self.stream)
 
@@ -169,6 +171,8 @@ class Run:
 
 
 _runs: dict[int, Run] = {}
+# Turns whose stop was asked for before they ran here, if they ever will.
+_stopped_early: set[int] = set()
 _beginning: set[asyncio.Task[Any]] = set()
 _abandoned: set[asyncio.Task[Outcome]] = set()
 _draining = False
@@ -184,6 +188,8 @@ def start_run(turn: StoredTurn) -> Run:
     """Begin to answer a turn that was just begun in the database, on the running loop."""
     writer().on_lost = lost
     run = _runs[turn.pk] = Run(turn)
+    if turn.pk in _stopped_early:
+        run.cancel(TurnStatus.STOPPED)
     return run
 
 
@@ -195,9 +201,13 @@ def lost(turn: int) -> None:
 
 
 def cancel(turn: int, status: TurnStatus) -> None:
-    """End a run of this process early; nothing for a turn that does not run here."""
+    """End a run of this process early; a turn that does not run here may be about to: its stop is kept for a while."""
     if (run := _runs.get(turn)) is not None:
         run.cancel(status)
+    elif status == TurnStatus.STOPPED:
+        loop = asyncio.get_running_loop()
+        _stopped_early.add(turn)
+        loop.call_later(STOP_IS_KEPT_SECONDS, _stopped_early.discard, turn)
 
 
 def live_turns() -> list[tuple[int, int]]:
@@ -218,20 +228,29 @@ def begin_soon(beginning: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     return task
 
 
-def move_on(next_turns: Callable[[], Iterable[StoredTurn]]) -> None:
-    """Run queued turns, which ``next_turns`` begins in a thread, if this process may. Else, or when that fails, another
-    process does, or the next sweep.
+def move_on(threads: Callable[[], Iterable[UUID]]) -> None:
+    """Run the next queued turn of each thread that ``threads`` finds (in a thread of its own), as far as this process
+    may. Else, or where it fails, another process does, or the next sweep.
     """
 
     async def run_next() -> None:
-        try:
-            for turn in await in_thread_with_patience(next_turns):
-                start_run(turn)
-        except Exception as problem:
-            logger.warning("queued turns could not be begun: %s", type(problem).__name__)
+        # One by one: a turn that is begun in the database is run, whatever becomes of the others.
+        for thread in await in_thread(threads):
+            if _draining or len(_runs) + len(_beginning) > conf.get("MAX_LIVE_TURNS"):
+                return
+            try:
+                if (turn := await in_thread(next_turn, thread)) is not None:
+                    start_run(turn)
+            except Exception as problem:
+                logger.warning("the next turn of thread %s could not be begun: %s", thread, type(problem).__name__)
 
     with suppress(ServerFull):
-        begin_soon(run_next())
+        begin_soon(run_next()).add_done_callback(_told_if_failed)
+
+
+def _told_if_failed(moving: asyncio.Task[None]) -> None:
+    if not moving.cancelled() and (problem := moving.exception()):
+        logger.warning("queues could not be read: %s", type(problem).__name__)
 
 
 async def drain() -> None:
@@ -241,14 +260,19 @@ async def drain() -> None:
     """
     global _draining
     _draining = True
-    if _beginning:  # begun in the database, perhaps, and not yet here
-        await asyncio.wait(_beginning, timeout=conf.get("DRAIN_SECONDS"))
-    tasks = {run.task for run in _runs.values()}
-    if tasks:
-        await asyncio.wait(tasks, timeout=conf.get("DRAIN_SECONDS"))
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + conf.get("DRAIN_SECONDS")
+    while (waiting := _live_tasks()) and loop.time() < deadline:
+        await asyncio.wait(waiting, timeout=deadline - loop.time(), return_when=asyncio.FIRST_COMPLETED)
+    # What is just being begun may yet become a run.
+    while waiting := _live_tasks():
         for run in list(_runs.values()):
             run.cancel(TurnStatus.INTERRUPTED)
-        await asyncio.wait(tasks)
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _live_tasks() -> set[asyncio.Task[Any]]:
+    return {run.task for run in _runs.values()} | _beginning
 
 
 def is_draining() -> bool:

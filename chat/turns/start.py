@@ -7,12 +7,13 @@ import uuid
 from typing import Any
 
 from chat import conf
-from chat.errors import Contention, InvalidInput, ThreadBusy
+from chat.errors import Contention, InvalidInput, ServerFull, ThreadBusy
+from chat.models import TurnStatus
 from chat.protocol.requests import ChatBody, UserMessage, fingerprint, new_user_message
 from chat.store.begin import NewUserMessage, begin_turn
 from chat.store.crossing import in_thread
 from chat.store.messages import read_turn_message
-from chat.store.queue import enqueue_turn
+from chat.store.queue import enqueue_turn, queued_turns
 from chat.store.scope import Scope
 from chat.store.sql import ATTEMPTS
 from chat.store.threads import open_thread
@@ -20,8 +21,8 @@ from chat.store.turns import StoredTurn, read_turn
 from chat.streams.writer import process_name
 from chat.telemetry import commit
 from chat.turns.recover import recover_expired
-from chat.turns.run import begin_soon, start_run
-from chat.turns.stop import stop_and_wait
+from chat.turns.run import begin_soon, is_draining, move_on, start_run
+from chat.turns.stop import stop_and_wait, stop_thread
 
 TITLE_CHARS = 80
 
@@ -51,23 +52,42 @@ async def _start(scope: Scope, body: ChatBody, message: UserMessage) -> StoredTu
     except ThreadBusy as busy:
         if not await _means_stop(scope, body, busy.details["turn"]):
             raise
-        await stop_and_wait(scope, busy.details["turn"])
-        turn = await in_thread(_begin, scope, body, message)
-    if turn.created and turn.streaming:
+        turn = await _begin_instead(scope, body, message, busy.details["turn"])
+    if turn.status == TurnStatus.QUEUED:
+        # Nothing may be busy any more, and whoever ended the last turn may be gone.
+        move_on(lambda: [turn.thread_id])
+    elif turn.created:
         start_run(turn)
     return turn
+
+
+async def _begin_instead(scope: Scope, body: ChatBody, message: UserMessage, busy: int) -> StoredTurn:
+    """Stop the busy turn and begin this one; before those that wait, where some do."""
+    stored = await in_thread(read_turn, scope, busy)
+    waiting = await in_thread(queued_turns, scope, stored.thread_id)
+    if waiting or stored.status == TurnStatus.QUEUED:
+        turn = await in_thread(_begin, scope, body, message, first=True)
+        if turn.created and turn.status == TurnStatus.QUEUED:
+            await stop_thread(scope, stored.thread_id, only=busy)
+        return turn
+    await stop_and_wait(scope, busy)
+    if is_draining():  # that took a while
+        raise ServerFull
+    return await in_thread(_begin, scope, body, message)
 
 
 async def _means_stop(scope: Scope, body: ChatBody, busy: int) -> bool:
     if body.on_busy is not None:
         return body.on_busy == "stop"
     turn = await in_thread(read_turn, scope, busy)
-    asked = await in_thread(read_turn_message, scope, turn.thread_id, turn.turn_id, "user")
-    names = {str(asked.id), asked.client_id, turn.turn_id}
+    names = {turn.turn_id}
+    if turn.status != TurnStatus.QUEUED:
+        asked = await in_thread(read_turn_message, scope, turn.thread_id, turn.turn_id, "user")
+        names |= {str(asked.id), asked.client_id or turn.turn_id}
     return any(isinstance(one, dict) and one.get("id") in names for one in body.messages[:-1])
 
 
-def _begin(scope: Scope, body: ChatBody, message: UserMessage) -> StoredTurn:
+def _begin(scope: Scope, body: ChatBody, message: UserMessage, *, first: bool = False) -> StoredTurn:
     thread_id = open_thread(scope, body.id)
     turn_id = body.turn_id or message.id or str(uuid.uuid4())
     wanted: dict[str, Any] = {
@@ -84,10 +104,10 @@ def _begin(scope: Scope, body: ChatBody, message: UserMessage) -> StoredTurn:
         except ThreadBusy as busy:
             if recover_expired(busy.details["turn"]):  # its process is gone
                 continue
-            if body.on_busy != "enqueue":
+            if body.on_busy != "enqueue" and not first:
                 raise
         with commit("enqueue"):
-            queued = enqueue_turn(scope, thread_id, turn_id, most=conf.get("MAX_QUEUED_TURNS"), **wanted)
+            queued = enqueue_turn(scope, thread_id, turn_id, first=first, most=conf.get("MAX_QUEUED_TURNS"), **wanted)
         if queued is not None:
             return queued
         # The busy turn has ended between the two: once more.

@@ -10,9 +10,10 @@ from chat.models import TurnStatus
 from chat.protocol import sse
 from chat.store.crossing import in_thread
 from chat.store.finalize import finalize_assistant_turn
+from chat.store.queue import abandoned_turns
 from chat.store.scope import Scope
 from chat.store.stream_log import LogRow
-from chat.store.turns import StoredTurn, read_turn, request_stop
+from chat.store.turns import StoredTurn, read_turn, request_stop, request_stop_anyway
 from chat.store.usage import UsageFigures
 from chat.turns import envelope
 from chat.turns.recover import ANYBODY
@@ -45,6 +46,13 @@ async def stop_turn(scope: Scope, pk: int) -> StoredTurn:
         return turn
     await stop_thread(scope, turn.thread_id, only=pk)
     return turn
+
+
+def stop_all(thread_id: uuid.UUID) -> None:
+    """End what lives or waits in a thread that was just deleted: nobody will read it, or could stop it."""
+    for turn in abandoned_turns(thread_id):
+        if not (turn.status == TurnStatus.QUEUED and _cancel_queued(turn)):
+            request_stop_anyway(turn.pk)
 
 
 def _cancel_queued(turn: StoredTurn) -> bool:

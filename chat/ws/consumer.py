@@ -26,6 +26,7 @@ from chat.access.grants import Grant
 from chat.api import errors as wire
 from chat.api import turns
 from chat.errors import BodyTooLarge, ChatError, InternalError, InvalidInput, OriginRefused, TurnNotFound, Unavailable
+from chat.models import TurnStatus
 from chat.protocol.frames import ClientFrame, client_frame, server_frame
 from chat.protocol.requests import ChatBody, checked_name, validated
 from chat.store.crossing import in_thread
@@ -65,7 +66,8 @@ class ThreadConsumer(AsyncWebsocketConsumer):
             after = cursor.seq if cursor else 0
             frames = None
             # Nobody who has read an ended turn to its end needs its log, and it may be pruned by now.
-            if begun is not None and not (begun.status in ENDED_STATUSES and 0 < after == begun.last_seq):
+            read = begun is not None and begun.status in ENDED_STATUSES and 0 < after == begun.last_seq
+            if begun is not None and not read and begun.status != TurnStatus.QUEUED:
                 frames = await read_frames(self.grant.scope, begun, after)
         except OriginRefused:
             await self.close()

@@ -14,10 +14,12 @@ from chat.protocol.frames import chunk_frame, server_frame
 from chat.store.scope import Scope
 from chat.store.turns import StoredTurn
 from chat.streams.cursors import Cursor, parse_cursor
-from chat.streams.threads import watch
+from chat.streams.threads import age, watch
 from chat.turns.read import read_frames
 
 ENDED_STATUSES = frozenset(status.value for status in ENDED)
+# Older than any turn.
+BEFORE = (-1, 0)
 
 
 class Telling:
@@ -32,14 +34,15 @@ class Telling:
         self._tasks = asyncio.TaskGroup()
         self._streams: dict[int, asyncio.Task[None]] = {}
         self._positions: dict[int, int] = {}
-        self._told: dict[int, tuple[int, str]] = {}
+        self._told: dict[int, tuple[int, int]] = {}
         self._turn = asyncio.Lock()
 
     async def run(
         self, after: Cursor | None, begun: StoredTurn | None, frames: AsyncIterator[list[bytes]] | None
     ) -> None:
-        """Tell until cancelled, or the process ends: with ``after`` first the ``frames`` of the turn ``begun`` behind that chunk
-        (None: it was read to its end), and then the turns behind it; else the turns that have not ended, and all to come.
+        """Tell until cancelled, or the process ends: with ``after`` first the ``frames`` of the turn ``begun`` behind
+        that chunk (None: there is nothing to read), and then the turns behind it; else the turns that have not ended,
+        and all to come.
         """
         async with self._tasks:
             if after is not None and begun is not None:
@@ -57,10 +60,10 @@ class Telling:
     async def tell(self, turn: StoredTurn) -> None:
         """Tell how a turn stands, and its chunks from where this socket is; nothing twice."""
         async with self._turn:
-            state = (turn.epoch, turn.status)
-            if self._told.get(turn.pk, (-1, ""))[0] > turn.epoch or self._told.get(turn.pk) == state:
+            now = age(turn)
+            if self._told.get(turn.pk, BEFORE) >= now:
                 return
-            self._told[turn.pk] = state
+            self._told[turn.pk] = now
             if turn.status in ENDED_STATUSES:
                 if turn.pk not in self._positions and turn.last_seq:
                     self._begin(turn)  # it began and ended while nobody looked

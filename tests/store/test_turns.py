@@ -104,7 +104,12 @@ def test_a_second_turn_while_one_is_live_is_refused_with_the_cursor_of_the_first
     with pytest.raises(ThreadBusy) as refused:
         begin(asker, thread, "t2")
 
-    assert refused.value.details == {"turn": first.pk, "turn_id": "t1", "cursor": f"{first.pk}-0"}
+    assert refused.value.details == {
+        "turn": first.pk,
+        "turn_id": "t1",
+        "status": "streaming",
+        "cursor": f"{first.pk}-0",
+    }
     assert Message.objects.count() == 2
     assert Turn.objects.count() == 1
 

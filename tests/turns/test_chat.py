@@ -167,6 +167,7 @@ async def test_another_message_meanwhile_is_refused_and_leaves_no_rows(client: C
             "message": "The thread is answering another message.",
             "turn": turn.pk,
             "turn_id": "m1",
+            "status": "streaming",
             "cursor": f"{turn.pk}-0",
         }
         assert await Message.objects.acount() == 2

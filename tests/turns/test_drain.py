@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from chat.models import Turn
-from chat.telemetry import commit_observers
+from chat.store.queue import waiting_threads
 from chat.turns import run
 from chat.turns.process import end_process
-from chat.turns.queue import left_behind
 from tests.asgi_client import Client
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
+from tests.turns.held import held_at
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
-
-
-@contextmanager
-def held_at(point: str) -> Iterator[tuple[threading.Event, threading.Event]]:
-    """Threads that come to this commit point wait: (somebody is there, they may go on)."""
-    reached, released = threading.Event(), threading.Event()
-
-    def hold(told: str) -> None:
-        if told == point:
-            reached.set()
-            released.wait(10)
-
-    commit_observers.append(hold)
-    try:
-        yield reached, released
-    finally:
-        released.set()
-        commit_observers.remove(hold)
 
 
 @pytest.mark.parametrize("point", ["begin:before", "begin:after"])
@@ -54,6 +34,24 @@ async def test_a_turn_that_is_just_being_begun_is_ended_by_the_drain(client: Cli
     await assert_log_is_stored(turn.pk)
 
 
+async def test_a_send_that_waits_for_a_stop_begins_nothing_in_a_process_that_ends(
+    client: Client, settings: Any
+) -> None:
+    settings.CHAT_DRAIN_SECONDS = 0.2
+    settings.CHAT_AGENT = "tests.turns.agents.Stubborn"  # which takes a second to be stopped
+    first = asyncio.create_task(client.send("t1", "Hello", "m1"))
+    while not run.live_turns():
+        await asyncio.sleep(0.01)
+    second = asyncio.create_task(client.send("t1", "Hello", "m2", on_busy="stop"))
+    while not await Turn.objects.filter(stop_requested_at__isnull=False).aexists():
+        await asyncio.sleep(0.01)
+    await end_process()
+    assert run.live_turns() == []
+    assert (await second).status == 503
+    await first
+    assert await Turn.objects.acount() == 1
+
+
 async def test_a_queued_turn_is_left_to_other_processes(client: Client) -> None:
     first = asyncio.create_task(client.send("t1", "/hang", "m1"))
     while not await Turn.objects.filter(turn_id="m1").aexists():
@@ -67,5 +65,5 @@ async def test_a_queued_turn_is_left_to_other_processes(client: Client) -> None:
     assert (await client.send("t2", "Hello")).json()["error"]["code"] == "server_full"
     run.accept_turns_again()  # "another process"
     await client.request("GET", "/api/chat/t1/stream")
-    run.move_on(left_behind)
+    run.move_on(waiting_threads)
     assert (await second).chunks()[-1]["type"] == "finish"

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 
 from chat.models import StreamEvents, Thread, Turn
+from chat.store.begin import NewUserMessage, begin_turn
+from chat.store.scope import Scope
+from chat.store.threads import open_thread
+from chat.streams import hub
 from chat.turns.heartbeat import stop_heartbeat
 from tests.asgi_client import Client, said
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
+from tests.turns.held import held_at
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 
@@ -44,3 +51,54 @@ async def test_the_live_turn_of_a_deleted_thread_is_stopped(client: Client) -> N
     assert turn.status == "stopped"
     await assert_log_is_stored(turn.pk)
     assert (await Thread.objects.aget()).deleted_at
+
+
+async def test_two_readers_of_a_pruned_turn_at_once_both_get_the_replay(client: Client) -> None:
+    await client.send("t1", "/tokens 3 0", "m1")
+    pk = (await Turn.objects.aget()).pk
+    hub._streams.clear()
+    await StreamEvents.objects.all().adelete()
+    path = f"/api/turns/{pk}/stream"
+    replays = await asyncio.gather(*(client.request("GET", path) for _ in range(5)))
+    for replay in replays:
+        await assert_shown_is_stored(replay.chunks(), from_parts=True)
+    hub._streams.clear()
+    gone = await asyncio.gather(*(client.request("GET", f"{path}?after={pk}-2") for _ in range(5)))
+    assert {answer.status for answer in gone} == {410}
+
+
+async def test_a_stop_that_comes_before_the_run_is_not_lost(client: Client) -> None:
+    with held_at("begin:after") as (reached, released):
+        send = asyncio.create_task(client.send("t1", "/hang", "m1"))
+        await asyncio.to_thread(reached.wait)
+        await client.request("POST", "/api/chat/t1/stop")
+        await asyncio.sleep(0.1)
+        released.set()
+        chunks = (await asyncio.wait_for(send, 3)).chunks()
+    turn = await assert_shown_is_stored(chunks)
+    assert turn.status == "stopped"
+
+
+async def test_one_process_recovers_all_turns_of_a_dead_one_in_one_beat(
+    client: Client, asker: Scope, settings: Any
+) -> None:
+    def left_behind() -> None:
+        for number in range(45):
+            begin_turn(
+                asker,
+                open_thread(asker, f"t{number}"),
+                "m1",
+                fingerprint="",
+                request={},
+                user_message=NewUserMessage([{"type": "text", "text": "Hello"}]),
+            )
+        Turn.objects.update(heartbeat_at="2026-01-01T00:00Z")
+
+    stop_heartbeat()
+    settings.CHAT_LEASE_SECONDS = 6
+    await sync_to_async(left_behind)()
+    await client.request("GET", "/api/chat/t1/stream")  # any request: the process has a pulse again
+    begun = time.monotonic()
+    while await Turn.objects.filter(status="streaming").aexists():
+        await asyncio.sleep(0.05)
+    assert time.monotonic() - begun < 4, "the second beat would come after four seconds"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from contextlib import aclosing
 
 import pytest
@@ -14,6 +15,7 @@ from chat.store.begin import NewUserMessage, begin_turn
 from chat.store.queue import enqueue_turn
 from chat.store.scope import Scope
 from chat.store.threads import open_thread
+from chat.turns import run
 from chat.turns.heartbeat import stop_heartbeat
 from tests.asgi_client import Client, Response, Stream, said
 from tests.folded import assert_shown_is_stored
@@ -164,4 +166,72 @@ async def test_nothing_is_left_waiting_when_the_busy_turn_ends_at_the_same_insta
         ]
         answers = await asyncio.gather(*tasks)
         assert {answer.chunks()[-1]["type"] for answer in answers} == {"finish"}
+    await sync_to_async(assert_invariants)()
+
+
+async def test_who_stops_a_turn_is_heard_before_those_that_wait(client: Client) -> None:
+    async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as first:
+        await until(first, "text-delta")
+        waiting = wait_behind(client, "m2")
+        await queued(client, 1)
+        stopping = await client.send("t1", "/tokens 1 0", "m3", on_busy="stop")
+        await assert_shown_is_stored(stopping.chunks())
+        await assert_shown_is_stored((await waiting).chunks())
+    order = [message.turn_id async for message in Message.objects.filter(role="user").order_by("id")]
+    assert order == ["m1", "m3", "m2"]
+    assert [turn.status async for turn in Turn.objects.order_by("id")] == ["stopped", "completed", "completed"]
+
+
+async def test_nobody_overtakes_a_queue_that_waits_for_its_promotion(client: Client, asker: Scope) -> None:
+    def left_behind() -> None:
+        thread = open_thread(asker, "t1")
+        new = NewUserMessage([{"type": "text", "text": "/tokens 2 0"}], "m2")
+        begin_turn(asker, thread, "m1", fingerprint="", request={}, user_message=new)
+        assert enqueue_turn(asker, thread, "m2", fingerprint="", request={}, user_message=new, most=5)
+        Turn.objects.filter(turn_id="m1").update(status="stopped")
+
+    await sync_to_async(left_behind)()
+    refused = await client.send("t1", "/tokens 1 0", "m3")
+    assert (refused.status, refused.json()["error"]["status"]) == (409, "queued")
+    third = await client.send("t1", "/tokens 1 0", "m3", on_busy="enqueue")
+    await assert_shown_is_stored(third.chunks())
+    order = [message.turn_id async for message in Message.objects.filter(role="user").order_by("id")]
+    assert order == ["m1", "m2", "m3"]
+
+
+async def test_one_thread_that_cannot_go_on_keeps_no_other_from_it(
+    client: Client, asker: Scope, caplog: pytest.LogCaptureFixture
+) -> None:
+    def left_behind() -> list[uuid.UUID]:
+        threads = [open_thread(asker, f"t{number}") for number in range(3)]
+        new = NewUserMessage([{"type": "text", "text": "/tokens 2 0"}], "m2")
+        for thread in threads:
+            begin_turn(asker, thread, "m1", fingerprint="", request={}, user_message=new)
+            assert enqueue_turn(asker, thread, "m2", fingerprint="", request={}, user_message=new, most=5)
+        Turn.objects.filter(turn_id="m1").update(status="stopped")
+        Turn.objects.filter(turn_id="m2", thread=threads[1]).update(
+            request={"message": {"parts": [], "client_id": "x" * 500}}
+        )
+        return threads
+
+    threads = await sync_to_async(left_behind)()
+    run.move_on(lambda: threads)
+    answers = [await client.send(f"t{number}", "/tokens 2 0", "m4", on_busy="enqueue") for number in (0, 2)]
+    assert [answer.chunks()[-1]["type"] for answer in answers] == ["finish", "finish"]
+    assert [turn.status async for turn in Turn.objects.filter(turn_id="m2").order_by("thread__client_id")] == [
+        "completed",
+        "queued",
+        "completed",
+    ]
+
+
+async def test_deleting_a_thread_ends_what_waits_in_it(client: Client) -> None:
+    async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as first:
+        await until(first, "text-delta")
+        waiting = wait_behind(client, "m2")
+        await queued(client, 1)
+        await client.request("DELETE", "/api/threads/t1/")
+        assert (await waiting).chunks()[-1] == {"type": "abort"}
+        await first.body()
+    assert {turn.status async for turn in Turn.objects.all()} == {"stopped"}
     await sync_to_async(assert_invariants)()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from contextlib import aclosing
 from typing import Any
 
@@ -11,6 +12,8 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AbstractUser
 from django.test import Client as Browser
 from django.test import override_settings
+from rest_framework.authentication import BasicAuthentication
+from rest_framework.settings import api_settings
 
 from chat.models import ApiToken, StreamEvents, Turn
 from chat.protocol import sse
@@ -246,6 +249,22 @@ async def test_no_foreign_page_gets_a_socket_with_a_session(client: Client, user
     async with socket(Client({"cookie": cookie}), PATH, origin=f"http://{HOST}") as tab:
         await tab.say({"stop": {}})
         assert await tab.hear() == {"stop": {"turn": None}}
+
+
+async def test_no_foreign_page_gets_a_socket_by_any_credentials_a_browser_sends_by_itself(
+    client: Client, user: AbstractUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await begun(client)
+    await sync_to_async(user.set_password)("secret")
+    await user.asave()
+    given = base64.b64encode(f"{user.get_username()}:secret".encode()).decode()
+    monkeypatch.setattr(api_settings, "DEFAULT_AUTHENTICATION_CLASSES", [BasicAuthentication])
+    basic = Client({"authorization": f"Basic {given}"})
+    with pytest.raises(Refused):
+        async with socket(basic, PATH, origin="https://evil.example"):
+            pass
+    async with socket(basic, PATH):  # no browser
+        pass
 
 
 async def test_a_page_may_offer_its_token_as_a_subprotocol(client: Client) -> None:

@@ -4,7 +4,7 @@ from chat.migrations._operations import BuildIndexConcurrently
 
 
 class Migration(migrations.Migration):
-    """What the sweeper and the state endpoint look for: turns that wait for another one."""
+    """Indexes for turns that wait for another one, and for a thread's newest turns."""
 
     atomic = False
     dependencies = [("chat", "0005_stream_log")]
@@ -21,5 +21,12 @@ class Migration(migrations.Migration):
                     ),
                 )
             ],
-        )
+        ),
+        BuildIndexConcurrently(
+            "chat_turns_thread_idx",
+            "INDEX chat_turns_thread_idx ON chat_turns (thread_id, id)",
+            state_operations=[
+                migrations.AddIndex("turn", models.Index(fields=["thread", "id"], name="chat_turns_thread_idx"))
+            ],
+        ),
     ]
