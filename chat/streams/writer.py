@@ -1,7 +1,8 @@
 """The one writer of the log in a process: it collects the chunks of all live turns and commits them together.
 
-Never more than one commit is in flight. Between two commits lies a gap that grows with the number of turns that
-have something to write: with few, a chunk is durable after a few milliseconds; with many, a commit holds more.
+Never more than one commit is in flight. Between two commits lies a gap that grows with the turns that have
+something to write and with their readers: with few, a chunk is durable after a few milliseconds; with many, a commit
+holds more, and each reader is sent more at once.
 Readers see a chunk when it is committed (``CHAT_DURABILITY = "sync"``), or at once (``async``, ``exit``).
 """
 
@@ -26,8 +27,8 @@ from chat.telemetry import commit
 
 logger = logging.getLogger(__name__)
 
-# The gap grows by this many seconds for each turn that has something to write.
-GAP_PER_TURN = 0.0001
+# The gap grows by this many seconds for each row of the commit before, and for each reader that it woke.
+GAP_PER_READER = 0.0001
 # Seconds between two tries while the database is away.
 PAUSE, LONGEST_PAUSE = 0.1, 2.0
 
@@ -68,7 +69,7 @@ class Writer:
         self._next_seq: dict[int, int] = {}
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
-        self._last_end, self._last_turns = 0.0, 0
+        self._last_end, self._last_woken = 0.0, 0
         self._progress = asyncio.Event()
         self._thread = DedicatedThread("chat-writer")
 
@@ -129,14 +130,13 @@ class Writer:
         loop = asyncio.get_running_loop()
         try:
             while self._pending:
-                # As many as the last time: what has come during a commit is only a part of what will have in the gap.
-                turns = max(self._last_turns, len(self._pending))
-                gap = min(conf.get("COMMIT_GAP"), conf.get("SHORTEST_COMMIT_GAP") + GAP_PER_TURN * turns)
+                gap = min(conf.get("COMMIT_GAP"), conf.get("SHORTEST_COMMIT_GAP") + GAP_PER_READER * self._last_woken)
                 await asyncio.sleep(max(0.0, self._last_end + gap - loop.time()))
                 self._in_flight, self._pending = self._pending, {}
                 if self._in_flight:
                     await self._commit(self._in_flight)
-                self._last_end, self._last_turns = loop.time(), len(self._in_flight)
+                self._last_end = loop.time()
+                self._last_woken = sum(max(1, one.stream.readers) for one in self._in_flight.values())
                 self._in_flight = {}
                 self._tell()
         finally:
