@@ -6,11 +6,11 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from chat.errors import Contention, ThreadBusy, TurnConflict
+from chat.errors import Contention, ThreadBusy, ThreadNotFound, TurnConflict
 from chat.store.messages import BUSY_SQL
 from chat.store.scope import VISIBLE_THREAD, Scope
 from chat.store.sql import ATTEMPTS, encoded, row, undone_on_error
-from chat.store.threads import require_thread
+from chat.store.threads import find_thread, open_thread, require_thread, thread_uuid
 from chat.store.turns import THREAD_CHANNEL, TURN_COLUMNS, StoredTurn, find, message_id, stored_turn
 
 
@@ -47,23 +47,10 @@ def begin_turn(
 
     ``title`` names a thread that has no title yet. Raises ThreadNotFound.
     """
+    values = _values(scope, turn_id, fingerprint, request, user_message, trigger, model, owner, title)
     for _ in range(ATTEMPTS):
         with undone_on_error():
-            made = row(
-                BEGIN,
-                scope_user=scope.user_id,
-                thread=thread_id,
-                turn_id=turn_id,
-                request=encoded(request),
-                trigger=trigger,
-                fingerprint=fingerprint,
-                owner=owner,
-                model=model,
-                has_user_message=user_message is not None,
-                user_parts=encoded(user_message.parts if user_message else []),
-                client_id=user_message and user_message.client_id,
-                title=title,
-            )
+            made = row(BEGIN, thread=thread_id, **values)
         if made is not None:
             return stored_turn(made, created=True)
         # Under READ COMMITTED only a new statement sees who was first.
@@ -82,6 +69,71 @@ def begin_turn(
         require_thread(scope, thread_id)
         # The turn in our way ended, or was deleted, between two statements: once more.
     raise Contention
+
+
+def begin_turn_in(
+    scope: Scope,
+    thread: str,
+    turn_id: str,
+    *,
+    fingerprint: str,
+    request: dict[str, Any],
+    user_message: NewUserMessage | None,
+    trigger: str = "submit",
+    model: str = "",
+    owner: str = "",
+    title: str = "",
+) -> StoredTurn:
+    """``begin_turn`` in the thread of that name. Where there is none it is made, by the same statement: a first send
+    waits for the disk once.
+    """
+    try:
+        thread_id = find_thread(scope, thread)
+    except ThreadNotFound:
+        values = _values(scope, turn_id, fingerprint, request, user_message, trigger, model, owner, title)
+        with undone_on_error():
+            made = row(BEGIN_IN_NEW_THREAD, name=thread, id=thread_uuid(thread), **values)
+        if made is not None:
+            return stored_turn(made, created=True)
+        thread_id = open_thread(scope, thread)  # somebody else has made it, or it was deleted
+    return begin_turn(
+        scope,
+        thread_id,
+        turn_id,
+        fingerprint=fingerprint,
+        request=request,
+        user_message=user_message,
+        trigger=trigger,
+        model=model,
+        owner=owner,
+        title=title,
+    )
+
+
+def _values(
+    scope: Scope,
+    turn_id: str,
+    fingerprint: str,
+    request: dict[str, Any],
+    user_message: NewUserMessage | None,
+    trigger: str,
+    model: str,
+    owner: str,
+    title: str,
+) -> dict[str, Any]:
+    return {
+        "scope_user": scope.user_id,
+        "turn_id": turn_id,
+        "request": encoded(request),
+        "trigger": trigger,
+        "fingerprint": fingerprint,
+        "owner": owner,
+        "model": model,
+        "has_user_message": user_message is not None,
+        "user_parts": encoded(user_message.parts if user_message else []),
+        "client_id": user_message and user_message.client_id,
+        "title": title,
+    }
 
 
 def persist_assistant_shell(
@@ -130,9 +182,7 @@ MESSAGES = """message AS (
 )"""
 # The conflict clause of the turn names no index on purpose: the turn id again and a busy thread both mean "not
 # made", and the statements behind it tell which.
-BEGIN = f"""
-WITH thread AS (
-    SELECT id FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD} FOR NO KEY UPDATE
+FROM_THREAD = f"""
 ), turn AS (
     INSERT INTO chat_turns (thread_id, user_id, turn_id, request, trigger, fingerprint, status, owner, model,
                             heartbeat_at, started_at)
@@ -155,3 +205,14 @@ SELECT {TURN_COLUMNS},
        (SELECT id FROM message WHERE role = 'assistant') AS assistant_message_id
   FROM turn t
 """
+BEGIN = f"""
+WITH thread AS (
+    SELECT id FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD} FOR NO KEY UPDATE
+{FROM_THREAD}"""
+BEGIN_IN_NEW_THREAD = f"""
+WITH thread AS (
+    INSERT INTO chat_threads (owner_id, client_id, title)
+    SELECT %(scope_user)s, %(name)s, %(title)s
+     WHERE NOT EXISTS (SELECT FROM chat_threads WHERE id = %(id)s AND owner_id = %(scope_user)s)
+    ON CONFLICT (owner_id, client_id) DO NOTHING RETURNING id
+{FROM_THREAD}"""

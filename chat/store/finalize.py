@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from enum import IntEnum
 from typing import Any
 
 from chat.models import TurnStatus
@@ -12,6 +13,16 @@ from chat.store.turns import THREAD_CHANNEL, StoredTurn
 from chat.store.usage import USAGE_COLUMNS, USAGE_VALUES, UsageFigures
 
 logger = logging.getLogger(__name__)
+
+
+class Ended(IntEnum):
+    """Whether a call ended its turn, and whether another turn of the thread waits for that: only then is it worth a
+    transaction to look. What begins to wait in this very moment looks itself.
+    """
+
+    NO = 0
+    YES = 1
+    NEXT_WAITS = 2
 
 
 def finalize_assistant_turn(
@@ -26,12 +37,12 @@ def finalize_assistant_turn(
     finish_reason: str = "",
     error_code: str = "",
     error_text: str = "",
-) -> bool:
+) -> Ended:
     """End a turn: the last rows of its log, status, parts, reason, error and usage in one transaction, with the
-    NOTIFY that tells of it. True if this call ended it.
+    NOTIFY that tells of it.
 
     One compare-and-set on status and epoch, so that of a stop, a completion, a recovery and a process that wakes
-    up late exactly one ends the turn; the others change nothing and get False. Where the usage row cannot be
+    up late exactly one ends the turn; the others change nothing and get ``Ended.NO``. Where the usage row cannot be
     written, the answer is written without it, and the usage once more by itself, as ``missing``.
     """
     ending = {
@@ -45,6 +56,7 @@ def finalize_assistant_turn(
         "last_seq": log.last_seq if log else 0,
         "chunks": log.lines if log else None,
         "channel": CHANNEL,
+        "thread_channel": THREAD_CHANNEL,
         "news": next(iter(news(process, [turn.pk]))),
         "finish_reason": finish_reason,
         "error_code": error_code,
@@ -52,16 +64,13 @@ def finalize_assistant_turn(
     }
     try:
         with undone_on_error():
-            return (
-                row(FINALIZE.format(usage=WITH_USAGE, thread_channel=THREAD_CHANNEL), **ending, **usage.parameters())
-                is not None
-            )
+            return _ended(row(FINALIZE.format(usage=WITH_USAGE), **ending, **usage.parameters()))
     except UNAVAILABLE:
         raise  # no database: nothing was wrong with the usage
     except DatabaseError:
         logger.exception("usage of turn %s could not be written; its answer is", turn.pk)
     with undone_on_error():
-        ended = row(FINALIZE.format(usage="", thread_channel=THREAD_CHANNEL), **ending) is not None
+        ended = _ended(row(FINALIZE.format(usage=""), **ending))
     if ended:
         try:
             with undone_on_error():
@@ -69,6 +78,12 @@ def finalize_assistant_turn(
         except DatabaseError:
             logger.exception("turn %s has no usage row", turn.pk)
     return ended
+
+
+def _ended(found: dict[str, Any] | None) -> Ended:
+    if found is None:
+        return Ended.NO
+    return Ended.NEXT_WAITS if found["next_waits"] else Ended.YES
 
 
 # The thread's row is locked first, like everywhere: a send that waits for this turn's end in the busy index holds it.
@@ -95,7 +110,10 @@ WITH thread AS (
 ), activity AS (
     UPDATE chat_threads SET updated_at = clock_timestamp() WHERE id IN (SELECT thread_id FROM turn)
 ){usage}
-SELECT id, pg_notify(%(channel)s, %(news)s), pg_notify('{thread_channel}', thread_id::text) FROM turn
+SELECT id, pg_notify(%(channel)s, %(news)s), pg_notify(%(thread_channel)s, thread_id::text),
+       EXISTS (SELECT FROM chat_turns q
+                WHERE q.thread_id = turn.thread_id AND q.status = 'queued' AND q.id <> turn.id) AS next_waits
+  FROM turn
 """
 WITH_USAGE = f""", usage AS (
     INSERT INTO token_usage (turn_id, message_id, thread_id, user_id, {USAGE_COLUMNS})

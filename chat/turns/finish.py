@@ -11,7 +11,7 @@ from chat.protocol.canonical import Canonical
 from chat.protocol.fold import AssistantContentBuilder
 from chat.protocol.usage import UsageMeter
 from chat.store.crossing import in_thread_with_patience
-from chat.store.finalize import finalize_assistant_turn
+from chat.store.finalize import Ended, finalize_assistant_turn
 from chat.store.stream_log import LogRow
 from chat.store.turns import StoredTurn
 from chat.store.usage import UsageFigures
@@ -39,9 +39,9 @@ async def finish(
     canonical: Canonical,
     builder: AssistantContentBuilder,
     meter: UsageMeter,
-) -> bool:
-    """Close what is open, store the end of the turn with the last of its log, and only then show it. False when
-    somebody else ended the turn before, or took it over; then nothing was written.
+) -> Ended:
+    """Close what is open, store the end of the turn with the last of its log, and only then show it. ``Ended.NO``
+    when somebody else ended the turn before, or took it over; then nothing was written.
 
     Raises Unavailable or one of ``store.sql.UNAVAILABLE`` when the database stays away for longer than
     CHAT_DATABASE_PATIENCE_SECONDS.
@@ -88,7 +88,7 @@ async def finish(
     return ended
 
 
-def _store(turn: StoredTurn, **ending: Any) -> bool:
+def _store(turn: StoredTurn, **ending: Any) -> Ended:
     with commit("finish"):
         return finalize_assistant_turn(turn, **ending)
 

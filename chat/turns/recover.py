@@ -12,7 +12,7 @@ from chat.protocol import sse
 from chat.protocol.canonical import Canonical
 from chat.protocol.fold import AssistantContentBuilder
 from chat.protocol.usage import UsageMeter
-from chat.store.finalize import finalize_assistant_turn
+from chat.store.finalize import Ended, finalize_assistant_turn
 from chat.store.leases import take_expired
 from chat.store.stream_log import LogRow, read_log
 from chat.store.turns import StoredTurn
@@ -46,7 +46,7 @@ def recover_expired(turn: int | None = None) -> list[int]:
     return ended
 
 
-def _end(turn: StoredTurn) -> bool:
+def _end(turn: StoredTurn) -> Ended:
     log = read_log(turn.pk)
     chunks = [orjson.loads(chunk) for chunk in log] or envelope.opening(turn)
     builder = AssistantContentBuilder()

@@ -26,6 +26,7 @@ from chat.protocol.history import model_history
 from chat.protocol.sanitize import clean_text
 from chat.protocol.usage import UsageMeter
 from chat.store.crossing import in_thread, in_thread_with_patience
+from chat.store.finalize import Ended
 from chat.store.history import read_history
 from chat.store.sql import UNAVAILABLE
 from chat.store.turns import StoredTurn
@@ -76,7 +77,7 @@ class Run:
 
     async def _run(self) -> None:
         self._show(envelope.opening(self.turn))
-        ended = False
+        ended = Ended.NO
         try:
             outcome = await self._outcome()
             self._closed = True
@@ -87,7 +88,8 @@ class Run:
             _runs.pop(self.turn.pk, None)
             if ended:
                 close_stream(self.stream)
-                move_on(lambda: [self.turn.thread_id])
+                if ended == Ended.NEXT_WAITS:
+                    move_on(lambda: [self.turn.thread_id])
             else:
                 await hand_over(self.stream)
 

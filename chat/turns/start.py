@@ -10,13 +10,13 @@ from chat import conf
 from chat.errors import Contention, InvalidInput, ServerFull, ThreadBusy
 from chat.models import TurnStatus
 from chat.protocol.requests import ChatBody, UserMessage, fingerprint, new_user_message
-from chat.store.begin import NewUserMessage, begin_turn
+from chat.store.begin import NewUserMessage, begin_turn_in
 from chat.store.crossing import in_thread
 from chat.store.messages import read_turn_message
 from chat.store.queue import enqueue_turn, queued_turns
 from chat.store.scope import Scope
 from chat.store.sql import ATTEMPTS
-from chat.store.threads import open_thread
+from chat.store.threads import find_thread
 from chat.store.turns import StoredTurn, read_turn
 from chat.streams.writer import process_name
 from chat.telemetry import commit
@@ -88,7 +88,6 @@ async def _means_stop(scope: Scope, body: ChatBody, busy: int) -> bool:
 
 
 def _begin(scope: Scope, body: ChatBody, message: UserMessage, *, first: bool = False) -> StoredTurn:
-    thread_id = open_thread(scope, body.id)
     turn_id = body.turn_id or message.id or str(uuid.uuid4())
     wanted: dict[str, Any] = {
         "fingerprint": fingerprint("submit", message.parts, body.model),
@@ -100,12 +99,13 @@ def _begin(scope: Scope, body: ChatBody, message: UserMessage, *, first: bool = 
     for _ in range(ATTEMPTS):
         try:
             with commit("begin"):
-                return begin_turn(scope, thread_id, turn_id, owner=process_name(), **wanted)
+                return begin_turn_in(scope, body.id, turn_id, owner=process_name(), **wanted)
         except ThreadBusy as busy:
             if recover_expired(busy.details["turn"]):  # its process is gone
                 continue
             if body.on_busy != "enqueue" and not first:
                 raise
+        thread_id = find_thread(scope, body.id)
         with commit("enqueue"):
             queued = enqueue_turn(scope, thread_id, turn_id, first=first, most=conf.get("MAX_QUEUED_TURNS"), **wanted)
         if queued is not None:

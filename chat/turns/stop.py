@@ -9,7 +9,7 @@ from chat.errors import ThreadBusy
 from chat.models import TurnStatus
 from chat.protocol import sse
 from chat.store.crossing import in_thread
-from chat.store.finalize import finalize_assistant_turn
+from chat.store.finalize import Ended, finalize_assistant_turn
 from chat.store.queue import abandoned_turns
 from chat.store.scope import Scope
 from chat.store.stream_log import LogRow
@@ -42,8 +42,10 @@ async def stop_turn(scope: Scope, pk: int) -> StoredTurn:
     promotion raises; when it comes too late, the turn is stopped like any live one.
     """
     turn = await in_thread(read_turn, scope, pk)
-    if turn.status == TurnStatus.QUEUED and await in_thread(_cancel_queued, turn):
-        return turn
+    if turn.status == TurnStatus.QUEUED:
+        cancelled = await in_thread(_cancel_queued, turn)
+        if cancelled:
+            return turn
     await stop_thread(scope, turn.thread_id, only=pk)
     return turn
 
@@ -55,7 +57,7 @@ def stop_all(thread_id: uuid.UUID) -> None:
             request_stop_anyway(turn.pk)
 
 
-def _cancel_queued(turn: StoredTurn) -> bool:
+def _cancel_queued(turn: StoredTurn) -> Ended:
     ending = envelope.ending(TurnStatus.STOPPED, finish_reason="other", usage=None, error_code="", error_text="")
     chunks = [sse.encode(chunk) for chunk in (*envelope.opening(turn), *ending)]
     return finalize_assistant_turn(

@@ -15,6 +15,7 @@ from django.db import close_old_connections
 
 from chat.errors import ChatError, ThreadBusy, TurnConflict, TurnNotFound
 from chat.models import Message, Thread, TokenUsage, Turn, TurnStatus
+from chat.store.finalize import Ended
 from chat.store.messages import append_message
 from chat.store.scope import Scope
 from chat.store.threads import open_thread
@@ -161,6 +162,6 @@ def test_a_send_that_waits_for_the_end_of_the_turn_before_does_not_deadlock_with
                 lambda n=number: append_message(asker, thread, "user", text("x"), turn_id=f"turn {n}"),
             ]
         )
-        assert results[0] is True
+        assert results[0] == Ended.YES
         turn = begin(asker, thread, f"turn {number}")
     assert Turn.objects.count() == 50

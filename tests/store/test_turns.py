@@ -9,7 +9,7 @@ from django.db import connection
 from chat.errors import ThreadBusy, ThreadNotFound, TurnConflict
 from chat.models import Message, Role, TokenUsage, Turn, TurnStatus
 from chat.store.begin import NewUserMessage, begin_turn, persist_assistant_shell
-from chat.store.finalize import finalize_assistant_turn
+from chat.store.finalize import Ended, finalize_assistant_turn
 from chat.store.messages import append_message, persist_user_turn, read_messages
 from chat.store.scope import Scope
 from chat.store.threads import delete_thread, open_thread
@@ -40,7 +40,7 @@ def begin(asker: Scope, thread: uuid.UUID, turn_id: str = "t1", words: str = "He
     )
 
 
-def finish(turn: StoredTurn, **kwargs: Any) -> bool:
+def finish(turn: StoredTurn, **kwargs: Any) -> Ended:
     given: dict[str, Any] = {"status": TurnStatus.COMPLETED, "parts": ANSWER, "metadata": {}, "usage": USAGE}
     return finalize_assistant_turn(turn, **(given | kwargs))
 
