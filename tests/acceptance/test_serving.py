@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,13 +48,16 @@ def server(reachable: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def lives(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[None]]]:
-    """What each kind of server does from its first start to its last, all of them at once."""
+    """What each kind of server does from its first start to its last: all of them at once, and beside no other test,
+    since one is about seconds.
+    """
 
     def run(kind: str) -> None:
         with contextmanager(shared_folder)() as folder, server_in(folder, kind, CHAT_DRAIN_SECONDS=1) as server:
             live(server)
 
     with together(request, "kind", run, at_once=len(KINDS)) as cases:
+        wait(cases.values())
         yield cases
 
 
