@@ -55,7 +55,7 @@ class Database:
     folder: Path
 
     def server(self, kind: str = "uvicorn", **settings: object) -> Server:
-        return Server(self.folder, kind=kind, DATABASE_URL=self.url, **settings)
+        return Server(self.folder, kind=kind, prepared=True, DATABASE_URL=self.url, **settings)
 
     def ask(self, query: str, *params: Any) -> Sequence[tuple[Any, ...]]:
         """The rows of one query, on a connection of its own: any thread may ask."""

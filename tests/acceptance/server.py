@@ -20,12 +20,14 @@ READY_WITHIN = 90.0
 class Server:
     """One server process on a free port of loopback, with its data in ``folder``; start, stop, kill and start again.
 
-    It brings its own database up, unless ``DATABASE_URL`` is among its settings: that one is complete already.
+    It brings its own database up, unless ``DATABASE_URL`` is among its settings; ``prepared`` says that its tables and
+    the demo account are there already.
     """
 
-    def __init__(self, folder: Path, *, kind: str = "uvicorn", **settings: object) -> None:
+    def __init__(self, folder: Path, *, kind: str = "uvicorn", prepared: bool = False, **settings: object) -> None:
         self.folder = folder
         self.kind = kind
+        self.prepared = prepared
         self.settings = {name: str(value) for name, value in settings.items()}
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -48,7 +50,7 @@ class Server:
 
     @property
     def command(self) -> tuple[str, ...]:
-        prepare = () if "DATABASE_URL" in self.settings else ("--migrate", "--demo")
+        prepare = () if self.prepared else ("--migrate", "--demo")
         return (sys.executable, "manage.py", "serve", *prepare, "-v", "0")
 
     def start(self, *command: str) -> float:

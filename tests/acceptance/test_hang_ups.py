@@ -5,32 +5,27 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.acceptance.database import Database, running
 from tests.acceptance.followers import Follower
-from tests.acceptance.postgres_owners import shared_folder
 from tests.acceptance.server import Server, eventually
 from tests.acceptance.watched import SETTINGS, held
 from tests.asgi_client import said
 
 pytestmark = pytest.mark.timeout(300)
 
-reachable = pytest.fixture(shared_folder)
 READERS = 20
 WITHIN = 1.0
 RESET = struct.pack("ii", 1, 0)  # lingers for no time: closing sends a RST, as a client does that crashes
 
 
 @pytest.fixture
-def server(reachable: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
-    server = Server(reachable, kind=request.param, DJANGO_SETTINGS_MODULE=SETTINGS)
-    try:
-        server.start()
+def server(database: Database, request: pytest.FixtureRequest) -> Iterator[Server]:
+    server = database.server(request.param, DJANGO_SETTINGS_MODULE=SETTINGS)
+    with running(server):
         yield server
-    finally:
-        server.stop()
 
 
 def reader(server: Server, token: str, path: str) -> socket.socket:
@@ -46,8 +41,8 @@ def reader(server: Server, token: str, path: str) -> socket.socket:
 
 
 @pytest.mark.parametrize("server", ["uvicorn", "daphne", "granian"], indirect=True)
-def test_a_reader_that_hangs_up_is_noticed_within_a_second(server: Server) -> None:
-    token = server.token()
+def test_a_reader_that_hangs_up_is_noticed_within_a_second(server: Server, database: Database) -> None:
+    token = database.token
     with server.client(token) as client:
         stays = Follower(client, "POST", "/api/chat", json=said("t1", "/big 1", "t1"))
         stays.until(b"that is all")

@@ -1,44 +1,54 @@
 """A process dies, or falls asleep, exactly before and after every commit that a turn's life hangs on.
 
-Other processes end what it leaves behind; one that wakes up late has nothing to write. Every case has its own
-database and servers, and strikes with several turns live.
+Other processes end what it leaves behind, and begin what it left waiting; one that wakes up late has nothing to write.
+Every case has its own database and servers, and strikes with several turns live.
 """
 
 from __future__ import annotations
 
 import ast
 import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
 
-import httpx
 import pytest
 
 from chat.protocol import sse
-from tests.acceptance.database import Database, Postgres, start_all
-from tests.acceptance.preloaded import Nursery, Preloaded
-from tests.acceptance.readers import Reader
+from tests.acceptance.database import Postgres, start_all
+from tests.acceptance.kill_points import (
+    ASKED,
+    LEASE,
+    TO_ENQUEUE,
+    TO_PROMOTE,
+    TO_SWEEP,
+    World,
+    assert_a_late_riser_writes_nothing,
+    assert_nothing_comes_late,
+    assert_retries_are_the_same_turns,
+    assert_shown_is_stored,
+    stop_hung,
+    struck,
+    summary,
+)
+from tests.acceptance.preloaded import Nursery
 from tests.acceptance.server import ROOT, eventually
 from tests.acceptance.together import together
-from tests.asgi_client import said
 from tests.invariants import EndedTurn
 from tests.scale import LONG
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
-LEASE = 2.0
-WRITTEN = "SELECT h.client_id FROM chat_threads h JOIN chat_messages m ON m.thread_id = h.id"
-BEGUN = "SELECT h.client_id FROM chat_threads h JOIN chat_turns t ON t.thread_id = h.id"
 
 # The commits by name, and at which of them a case strikes: the first, and in the long form later ones as well.
-IN_THE_OWNER = {"begin": (2, 1, 3), "append": (4, 1, 2, 7, 14), "finish": (1, 2)}
-IN_THE_RECOVERER = {"take": (1, 2), "recover": (1, 2, 3)}
-# The three turns of a case. The first two end by themselves after half a second.
-ASKED = {"talk": "/tokens 60 8", "tool": "/tool", "hung": "/hang"}
+IN_THE_OWNER = {"begin": (2, 1, 3), "append": (4, 1, 2, 7, 14), "finish": (1, 2), "enqueue": (1,), "promote": (1,)}
+# Who ends the turns of a dead process. It promotes, too: what waited behind them.
+IN_THE_RECOVERER = {"take": (1, 2), "recover": (1, 2, 3), "promote": (1,)}
+# The short form has one wake under an heir of each kind, and sleeps before every commit; but after a promotion, too,
+# whose run is still to begin.
+WOKEN_IN_SHORT = {("append", "before"), ("finish", "after"), ("promote", "after")}
+PAUSED_AFTER_IN_SHORT = {("owner", "promote")}
+NOTHING_TO_INHERIT = {("begin", "before", 1)}
 
 
 @dataclass(frozen=True)
@@ -47,23 +57,32 @@ class Case:
     side: str
     number: int
     how: str  # kill; pause until all is over; wake: pause until somebody has taken over, but not ended, the turns
+    who: str
 
     def __str__(self) -> str:
-        return f"{self.how} {self.side} {self.commit} {self.number}"
+        return f"{self.how} the {self.who} {self.side} {self.commit} {self.number}"
 
     @property
     def fault(self) -> str:
         return f"{self.commit}:{self.side}#{self.number}:{'kill' if self.how == 'kill' else 'pause'}"
 
+    @property
+    def asked(self) -> dict[str, str]:
+        if self.commit == "promote":
+            return TO_SWEEP if self.who == "recoverer" else TO_PROMOTE
+        return TO_ENQUEUE if self.commit == "enqueue" else ASKED
+
 
 CASES = [
-    Case(commit, side, number, how)
-    for commit, numbers in {**IN_THE_OWNER, **IN_THE_RECOVERER}.items()
+    Case(commit, side, number, how, who)
+    for who, commits in {"owner": IN_THE_OWNER, "recoverer": IN_THE_RECOVERER}.items()
+    for commit, numbers in commits.items()
     for number in (numbers if LONG else numbers[:1])
     for side in ("before", "after")
     for how in ("kill", "pause", "wake")
-    if how != "wake" or commit in IN_THE_OWNER
-    if (how, commit, side, number) != ("wake", "begin", "before", 1)  # nothing to inherit
+    if how != "wake" or (who == "owner" and (LONG or (commit, side) in WOKEN_IN_SHORT))
+    if how != "wake" or (commit, side, number) not in NOTHING_TO_INHERIT
+    if LONG or (how, side) != ("pause", "after") or (who, commit) in PAUSED_AFTER_IN_SHORT
 ]
 
 
@@ -85,10 +104,10 @@ def test_the_cases_go_through_every_commit_that_chat_announces() -> None:
 def outcomes(request: pytest.FixtureRequest, postgres: Postgres, nursery: Nursery) -> Iterator[dict[Case, Future[str]]]:
     def run(case: Case) -> str:
         with postgres.borrowed() as database, ExitStack() as open_until_the_end:
-            world = World(database, nursery, open_until_the_end)
+            world = World(database, nursery, open_until_the_end, case.asked)
             if case.how == "wake":
                 return wake_the_owner_under_its_heir(world, case)
-            return strike_the_owner(world, case) if case.commit in IN_THE_OWNER else strike_the_recoverer(world, case)
+            return strike_the_owner(world, case) if case.who == "owner" else strike_the_recoverer(world, case)
 
     with together(request, "case", run, at_once=6) as cases:
         yield cases
@@ -101,52 +120,23 @@ def test_whatever_a_process_leaves_at_a_commit_others_end_and_nothing_shown_is_l
     print(f"\n{case}: {outcomes[case].result()}", flush=True)
 
 
-class World:
-    """The database and the servers of one case."""
-
-    def __init__(self, database: Database, nursery: Nursery, stack: ExitStack) -> None:
-        self.database, self._nursery, self._stack = database, nursery, stack
-
-    def server(self, fault: str = "", lease: float = LEASE) -> Preloaded:
-        server = Preloaded(self._nursery, self.database.url, fault, CHAT_LEASE_SECONDS=lease)
-        self._stack.callback(server.stop)
-        return server
-
-    def client(self, server: Preloaded) -> httpx.Client:
-        return self._stack.enter_context(closing(server.client(self.database.token)))
-
-    def send_all(self, server: Preloaded) -> dict[str, Reader]:
-        """Send the three messages, each when the one before has begun, and read their streams."""
-        client, readers = self.client(server), {}
-        for thread, text in ASKED.items():
-            readers[thread] = Reader(client, "POST", "/api/chat", json=body(thread, text))
-            eventually(lambda reader=readers[thread]: b'"start"' in reader.received or struck(server), 10)
-        return readers
-
-    def until_all_have_ended(self) -> float:
-        begun = time.monotonic()
-        while live := self.database.live():
-            assert time.monotonic() - begun < 2 * LEASE + 15, f"{live} turns are still live"
-            time.sleep(0.05)
-        return time.monotonic() - begun
-
-
-def body(thread: str, text: str) -> dict[str, Any]:
-    return said(thread, text, turn_id=f"{thread}-turn")
-
-
-def struck(server: Preloaded) -> bool:
-    return server.state() in ("", "Z", "X", "T")
-
-
 def strike_the_owner(world: World, case: Case) -> str:
     owner, other = world.server(case.fault), world.server()
-    start_all(owner, other)
+    # Nobody but the owner promotes before it is struck.
+    start_all(owner, *([] if case.commit == "promote" else [other]))
     readers = world.send_all(owner)
+    if case.commit == "promote":
+        stop_hung(world, owner, readers["hung"])
     assert eventually(lambda: struck(owner)), f"{case.fault} was never reached"
+    if case.commit == "promote":
+        start_all(other)
+    # The thread is busy still: who has seen no answer to "next" sends it once more, to wait like the first one.
+    impatient = world.send(world.client(other), "next") if case.commit == "enqueue" else None
     seconds = world.until_all_have_ended()
     retried = assert_retries_are_the_same_turns(world, other, readers)
-    turns = world.database.sound()
+    turns = world.ended()
+    assert impatient is None or impatient.whole() == turns["next"].stream
+    assert_what_waited_was_begun(case, turns)
     if case.how == "kill":
         assert_shown_is_stored(turns, readers)
     else:
@@ -154,31 +144,44 @@ def strike_the_owner(world: World, case: Case) -> str:
     return f"all ended after {seconds:.1f} s, {summary(turns)}, {retried} only begun by the retry"
 
 
+def assert_what_waited_was_begun(case: Case, turns: dict[str, EndedTurn]) -> None:
+    """Who died before it promoted leaves a turn that waits, for another to run; after it, one that runs, to end."""
+    if "next" in case.asked:
+        left_running = case.commit == "promote" and case.side == "after"
+        assert turns["next"].status == ("interrupted" if left_running else "completed"), turns["next"].status
+        assert left_running == (not turns["next"].text)
+        by_hand = case.commit == "promote" and case.who == "owner"
+        assert turns["hung"].status == ("stopped" if by_hand else "interrupted"), turns["hung"].status
+
+
 def wake_the_owner_under_its_heir(world: World, case: Case) -> str:
     """Here nothing but the epoch keeps the owner's writes out: the turns are streaming still, under another's."""
+    # What was not promoted is inherited by a promotion; what runs, by a recovery that goes no further.
+    waits = (case.commit, case.side) == ("promote", "before")
     # With its long lease the owner does not take its turns back by itself.
-    owner, heir = world.server(case.fault, lease=5 * LEASE), world.server("recover:before#1:pause")
+    owner = world.server(case.fault, lease=5 * LEASE)
+    heir = world.server("promote:after#1:pause" if waits else "recover:before#1:pause")
     start_all(owner)
     readers = world.send_all(owner)
+    if case.commit == "promote":
+        stop_hung(world, owner, readers["hung"])
     assert eventually(lambda: struck(owner)), f"{case.fault} was never reached"
-    assert eventually(lambda: not live_leases(world.database)), "the leases did not run out"
+    assert eventually(lambda: not world.live_leases()), "the leases did not run out"
     heir.launch()
     assert eventually(lambda: struck(heir)), "the heir has taken nothing over"
     taken = world.database.turns()
     before = world.database.rows_of(taken)
     owner.send(signal.SIGCONT)
-    client = world.client(owner)
-    # Whatever it still had in mind stands in front of this turn.
-    Reader(client, "POST", "/api/chat", json=body("afterwards", "/tokens 3 0")).whole()
+    assert_nothing_comes_late(world, owner)
     assert world.database.rows_of(taken) == before, "it wrote into what is its heir's"
     heir.send(signal.SIGCONT)
     hung = readers["hung"]  # what was sent to the sleeper begins when it wakes up
     assert eventually(lambda: b'"text-delta"' in hung.received or sse.DONE in hung.received)
-    client.post("/api/chat/hung/stop").raise_for_status()
-    streams = {thread: reader.whole() for thread, reader in readers.items()}
+    stop_hung(world, owner, hung)
+    streams = {turn: reader.whole() for turn, reader in readers.items()}
     seconds = world.until_all_have_ended()
-    turns = world.database.sound()
-    assert streams == {thread: turns[thread].stream for thread in streams}
+    turns = world.ended()
+    assert streams == {turn: turns[turn].stream for turn in streams}
     assert "interrupted" in {turn.status for turn in turns.values()}, "the heir had nothing to end"
     return f"all ended after {seconds:.1f} s, {summary(turns)}"
 
@@ -190,66 +193,15 @@ def strike_the_recoverer(world: World, case: Case) -> str:
     owner.send(signal.SIGKILL)
     for reader in readers.values():
         reader.join(10)
-    assert eventually(lambda: not live_leases(world.database)), "the leases did not run out"
+    assert eventually(lambda: not world.live_leases()), "the leases did not run out"
     recoverer.launch()  # and strikes at its first beat
     assert eventually(lambda: struck(recoverer)), f"{case.fault} was never reached"
     start_all(third)
     seconds = world.until_all_have_ended()
     assert assert_retries_are_the_same_turns(world, third, readers) == 0
-    turns = world.database.sound()
+    turns = world.ended()
+    assert_what_waited_was_begun(case, turns)
     assert_shown_is_stored(turns, readers)
     if case.how == "pause":
         assert_a_late_riser_writes_nothing(world, recoverer, turns, {})
     return f"all ended after {seconds:.1f} s, {summary(turns)}"
-
-
-def live_leases(database: Database) -> int:
-    query = "SELECT count(*) FROM chat_turns WHERE status = 'streaming' AND clock_timestamp() - heartbeat_at < %s"
-    return int(database.ask(query, timedelta(seconds=LEASE))[0][0])
-
-
-def assert_retries_are_the_same_turns(world: World, server: Preloaded, readers: dict[str, Reader]) -> int:
-    """Every message that was sent is sent once more: the turn there is is joined; how many there were not."""
-    begun = {
-        thread
-        for (thread,) in world.database.ask(
-            "SELECT client_id FROM chat_threads h JOIN chat_turns t ON t.thread_id = h.id"
-        )
-    }
-    client = world.client(server)
-    retries = {thread: Reader(client, "POST", "/api/chat", json=body(thread, ASKED[thread])) for thread in readers}
-    for thread in retries.keys() - begun:
-        assert not readers[thread].received, f"{thread} was shown, and is gone"
-        if thread == "hung":
-            retries[thread].until(b'"text-delta"')
-            client.post(f"/api/chat/{thread}/stop").raise_for_status()
-    streams = {thread: retry.whole() for thread, retry in retries.items()}
-    assert streams == {thread: turn.stream for thread, turn in world.database.sound().items()}
-    return len(retries.keys() - begun)
-
-
-def assert_shown_is_stored(turns: dict[str, EndedTurn], readers: dict[str, Reader]) -> None:
-    for thread, reader in readers.items():
-        reader.join(10)
-        assert turns[thread].stream.startswith(reader.bytes), f"{thread}: what was shown is not what is stored"
-
-
-def assert_a_late_riser_writes_nothing(
-    world: World, sleeper: Preloaded, turns: dict[str, EndedTurn], readers: dict[str, Reader]
-) -> None:
-    """Not one row is written or rewritten when it wakes up; its readers get what is stored; and it is healthy."""
-    ended = world.database.turns()
-    before = world.database.rows_of(ended)
-    sleeper.send(signal.SIGCONT)
-    for thread, reader in readers.items():
-        assert reader.whole() == turns[thread].stream, f"{thread}: the reader of the sleeper is told something else"
-    assert (world.database.turns(), world.database.rows_of(ended)) == (ended, before)
-    # Whatever it still had in mind stands in front of this turn.
-    afterwards = Reader(world.client(sleeper), "POST", "/api/chat", json=body("afterwards", "/tokens 3 0"))
-    afterwards.whole()
-    assert world.database.rows_of(ended) == before
-    assert world.database.sound()["afterwards"].status == "completed"
-
-
-def summary(turns: dict[str, EndedTurn]) -> str:
-    return ", ".join(f"{thread} {turn.status} after {len(turn.log)} chunks" for thread, turn in turns.items())

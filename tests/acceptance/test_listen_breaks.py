@@ -43,9 +43,11 @@ def servers(reachable: Path, cluster: Cluster) -> Iterator[tuple[Server, Server]
 
 
 def ears(cluster: Cluster) -> set[int]:
-    """The backends of the listening connections; between notifications their last statement is a LISTEN."""
+    """The backends of the connections that listen on every channel; between notifications their last statement is
+    the last LISTEN.
+    """
     return {
-        row["pid"] for row in cluster.query("SELECT pid FROM pg_stat_activity WHERE query ILIKE 'LISTEN%%chat_stop%%'")
+        row["pid"] for row in cluster.query("SELECT pid FROM pg_stat_activity WHERE query ILIKE 'LISTEN%%thread%%'")
     }
 
 

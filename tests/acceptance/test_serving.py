@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from chatproject import embedded_postgres
 from tests.acceptance.postgres_owners import shared_folder
 from tests.acceptance.server import ROOT, Server, eventually
+from tests.acceptance.together import together
 from tests.asgi_client import said
 
 pytestmark = [
@@ -27,14 +30,35 @@ KINDS = ["uvicorn", "daphne", "granian"]
 reachable = pytest.fixture(shared_folder)
 
 
-@pytest.fixture
-def server(reachable: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
-    server = Server(reachable, kind=getattr(request, "param", "uvicorn"))
+@contextmanager
+def server_in(folder: Path, kind: str = "uvicorn", **settings: object) -> Iterator[Server]:
+    server = Server(folder, kind=kind, **settings)
     try:
         yield server
     finally:
         server.stop()
         assert eventually(lambda: not server.processes()), f"left over: {server.processes()}"
+
+
+@pytest.fixture
+def server(reachable: Path) -> Iterator[Server]:
+    with server_in(reachable) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def lives(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[None]]]:
+    """What each kind of server does from its first start to its last: all of them at once, and beside no other test,
+    since one is about seconds.
+    """
+
+    def run(kind: str) -> None:
+        with contextmanager(shared_folder)() as folder, server_in(folder, kind, CHAT_DRAIN_SECONDS=1) as server:
+            live(server)
+
+    with together(request, "kind", run, at_once=len(KINDS)) as cases:
+        wait(cases.values())
+        yield cases
 
 
 def turn_of(client: httpx.Client, thread: str) -> dict[str, Any]:
@@ -53,10 +77,20 @@ def hang_up_after(client: httpx.Client, body: dict[str, Any], events: int) -> No
                 return
 
 
-@pytest.mark.parametrize("server", KINDS, indirect=True)
-def test_a_turn_is_streamed_stored_and_outlives_its_reader(server: Server) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_turns_are_streamed_and_stored_outlive_their_readers_and_are_ended_by_either_signal(
+    lives: dict[str, Future[None]], kind: str
+) -> None:
+    lives[kind].result()
+
+
+def live(server: Server) -> None:
+    """On one database: a reader that stays, one that leaves, and twice a turn that is live when the server is told to
+    stop.
+    """
     server.start()
-    with server.client(server.token()) as client:
+    token = server.token()
+    with server.client(token) as client:
         whole = client.post("/api/chat", json=said("t1", "/tool"))
         assert whole.status_code == 200
         assert whole.text.endswith("data: [DONE]\n\n")
@@ -67,14 +101,13 @@ def test_a_turn_is_streamed_stored_and_outlives_its_reader(server: Server) -> No
         answer = turn_of(client, "t2")
         assert answer["metadata"]["status"] == "completed"
         assert answer["parts"][-1]["text"] == "".join(f"w{number} " for number in range(1, 61))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        live_turns_are_stored_first(server, token, number)
 
 
-@pytest.mark.parametrize("server", KINDS, indirect=True)
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_server_that_is_told_to_stop_stores_its_live_turns_first(server: Server, number: signal.Signals) -> None:
-    server.start()
-    token = server.token()
-    with server.client(token) as client, client.stream("POST", "/api/chat", json=said("t1", "/hang")) as stream:
+def live_turns_are_stored_first(server: Server, token: str, number: signal.Signals) -> None:
+    thread = number.name
+    with server.client(token) as client, client.stream("POST", "/api/chat", json=said(thread, "/hang")) as stream:
         lines = stream.iter_lines()
         while '"text-delta"' not in next(lines):
             pass
@@ -86,7 +119,7 @@ def test_a_server_that_is_told_to_stop_stores_its_live_turns_first(server: Serve
 
     server.start()
     with server.client(token) as client:
-        answer = turn_of(client, "t1")
+        answer = turn_of(client, thread)
         assert answer["metadata"]["status"] == "interrupted"
         assert answer["parts"][-1]["text"] == "Hanging … "
 

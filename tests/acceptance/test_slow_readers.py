@@ -6,15 +6,14 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from pathlib import Path
 
 import httptools
 import httpx
 import pytest
 
 from chat.protocol import sse
+from tests.acceptance.database import Database, running
 from tests.acceptance.followers import Follower
-from tests.acceptance.postgres_owners import shared_folder
 from tests.acceptance.server import Server, eventually
 from tests.acceptance.watched import SETTINGS, held, resident
 from tests.asgi_client import said
@@ -22,7 +21,6 @@ from tests.scale import LONG, rounds
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 
-reachable = pytest.fixture(shared_folder)
 READERS = 20
 KILOBYTES = rounds(5_000, 8_000)  # a few thousand fit into the buffers of the two kernels
 PATIENCE = rounds(2, 5)
@@ -30,19 +28,15 @@ MOST = 1_000_000
 
 
 @pytest.fixture
-def server(reachable: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
-    server = Server(
-        reachable,
-        kind=request.param,
+def server(database: Database, request: pytest.FixtureRequest) -> Iterator[Server]:
+    server = database.server(
+        request.param,
         DJANGO_SETTINGS_MODULE=SETTINGS,
         CHAT_STREAM_LINGER_SECONDS=0.5,
         CHAT_SLOW_READER_SECONDS=PATIENCE,
     )
-    try:
-        server.start()
+    with running(server):
         yield server
-    finally:
-        server.stop()
 
 
 class Stuck(AbstractContextManager["Stuck"]):
@@ -97,8 +91,8 @@ def largest(client: httpx.Client) -> int:
 
 
 @pytest.mark.parametrize("server", ["uvicorn", "granian"], indirect=True)
-def test_a_reader_that_never_reads_costs_little_and_is_dropped_and_resumes(server: Server) -> None:
-    token = server.token()
+def test_a_reader_that_never_reads_costs_little_and_is_dropped_and_resumes(server: Server, database: Database) -> None:
+    token = database.token
     with server.client(token) as client, stuck_readers(server, client, token) as (each, stuck, reads):
         print(f"{server.kind}: {each / 1000:.0f} kB a reader that never reads")
         assert each < MOST
@@ -122,8 +116,10 @@ def test_a_reader_that_never_reads_costs_little_and_is_dropped_and_resumes(serve
 
 @pytest.mark.skipif(not LONG, reason="only a figure for the documentation")
 @pytest.mark.parametrize("server", ["daphne"], indirect=True)
-def test_a_reader_that_never_reads_costs_as_much_as_its_turn_streams_on_daphne(server: Server) -> None:
-    token = server.token()
+def test_a_reader_that_never_reads_costs_as_much_as_its_turn_streams_on_daphne(
+    server: Server, database: Database
+) -> None:
+    token = database.token
     with server.client(token) as client, stuck_readers(server, client, token) as (each, _, _):
         print(f"daphne: {each / 1000:.0f} kB a reader that never reads a turn of {KILOBYTES} kB")
         assert each > MOST, "daphne has learnt to hold back: the warning chat.W002 may go"

@@ -24,7 +24,7 @@ from tests.scale import rounds
 # No shrinking: an example takes its time, and one that hung on timing would only be called flaky. The journal tells
 # what happened; the seed and hypothesis' own blob play it again.
 PROFILE = settings(
-    max_examples=rounds(12, 500),
+    max_examples=rounds(8, 500),
     stateful_step_count=15,
     deadline=None,
     print_blob=True,

@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from chat.protocol.fold import fold
-from tests.acceptance.postgres_owners import shared_folder
+from tests.acceptance.database import Database, running
+from tests.acceptance.preloaded import Nursery, Preloaded
 from tests.acceptance.readers import Reader, answer_of
-from tests.acceptance.server import Server, eventually
+from tests.acceptance.server import eventually
 from tests.asgi_client import said
 
 pytestmark = pytest.mark.timeout(300)
 LEASE = 3
 
-reachable = pytest.fixture(shared_folder)
-
 
 @pytest.fixture
-def servers(reachable: Path) -> Iterator[tuple[Server, Server]]:
-    pair = (
-        Server(reachable, CHAT_LEASE_SECONDS=LEASE, CHAT_LISTEN_CHECK_SECONDS=60),
-        Server(reachable, CHAT_LEASE_SECONDS=LEASE, CHAT_LISTEN_CHECK_SECONDS=60),
-    )
-    try:
-        for server in pair:
-            server.start()
+def servers(database: Database, nursery: Nursery) -> Iterator[tuple[Preloaded, Preloaded]]:
+    settings = {"CHAT_LEASE_SECONDS": LEASE, "CHAT_LISTEN_CHECK_SECONDS": 60}
+    pair = Preloaded(nursery, database.url, **settings), Preloaded(nursery, database.url, **settings)
+    with running(*pair):
         yield pair
-    finally:
-        for server in pair:
-            if server.process and server.process.poll() is None:
-                os.kill(server.process.pid, signal.SIGCONT)
-            server.stop()
 
 
-def test_a_turn_of_one_process_is_read_byte_for_byte_in_another(servers: tuple[Server, Server]) -> None:
-    token = servers[0].token()
-    with servers[0].client(token) as here, servers[1].client(token) as there:
+def test_a_turn_of_one_process_is_read_byte_for_byte_in_another(
+    servers: tuple[Preloaded, Preloaded], database: Database
+) -> None:
+    with servers[0].client(database.token) as here, servers[1].client(database.token) as there:
         first = Reader(here, "POST", "/api/chat", json=said("t1", "/tokens 100 10"))
         first.until(b"w20 ")
         live = Reader(there, "GET", "/api/chat/t1/stream")
@@ -56,9 +45,10 @@ def test_a_turn_of_one_process_is_read_byte_for_byte_in_another(servers: tuple[S
         assert after.whole() == whole
 
 
-def test_a_stop_in_one_process_ends_the_turn_of_another(servers: tuple[Server, Server]) -> None:
-    token = servers[0].token()
-    with servers[0].client(token) as here, servers[1].client(token) as there:
+def test_a_stop_in_one_process_ends_the_turn_of_another(
+    servers: tuple[Preloaded, Preloaded], database: Database
+) -> None:
+    with servers[0].client(database.token) as here, servers[1].client(database.token) as there:
         reader = Reader(here, "POST", "/api/chat", json=said("t1", "/hang"))
         reader.until(b"Hanging")
         begun = time.monotonic()
@@ -71,16 +61,16 @@ def test_a_stop_in_one_process_ends_the_turn_of_another(servers: tuple[Server, S
         assert answer["parts"] == fold(reader.chunks)
 
 
-def test_a_killed_process_loses_nothing_that_was_shown(servers: tuple[Server, Server]) -> None:
-    token = servers[0].token()
-    with servers[0].client(token) as here, servers[1].client(token) as there:
+def test_a_killed_process_loses_nothing_that_was_shown(
+    servers: tuple[Preloaded, Preloaded], database: Database
+) -> None:
+    with servers[0].client(database.token) as here, servers[1].client(database.token) as there:
         readers = [Reader(here, "POST", "/api/chat", json=said(f"t{number}", "/tokens 2000 5")) for number in range(4)]
         for reader in readers:
             reader.until(b"w40 ")
         elsewhere = Reader(there, "GET", "/api/chat/t0/stream")
         elsewhere.until(b"w40 ")
-        servers[0].signal_group(signal.SIGKILL)
-        servers[0].wait()
+        servers[0].send(signal.SIGKILL)
         for number, reader in enumerate(readers):
             assert eventually(lambda n=number: answer_of(there, f"t{n}"), LEASE + 15)
             answer = answer_of(there, f"t{number}")
@@ -95,18 +85,18 @@ def test_a_killed_process_loses_nothing_that_was_shown(servers: tuple[Server, Se
         assert again.status_code == 200
 
 
-def test_a_process_that_slept_writes_nothing_when_it_wakes_up(servers: tuple[Server, Server]) -> None:
-    token = servers[0].token()
-    with servers[0].client(token) as here, servers[1].client(token) as there:
+def test_a_process_that_slept_writes_nothing_when_it_wakes_up(
+    servers: tuple[Preloaded, Preloaded], database: Database
+) -> None:
+    with servers[0].client(database.token) as here, servers[1].client(database.token) as there:
         reader = Reader(here, "POST", "/api/chat", json=said("t1", "/tokens 5000 5"))
         reader.until(b"w20 ")
-        assert servers[0].process
-        os.kill(servers[0].process.pid, signal.SIGSTOP)
+        servers[0].send(signal.SIGSTOP)
         assert eventually(lambda: answer_of(there, "t1"), LEASE + 15)
         before = answer_of(there, "t1")
         turn = reader.events[0].cursor.partition("-")[0]  # type: ignore[union-attr]
         log = Reader(there, "GET", f"/api/turns/{turn}/stream").whole()
-        os.kill(servers[0].process.pid, signal.SIGCONT)
+        servers[0].send(signal.SIGCONT)
         assert reader.whole() == log, "the reader of the sleeper is told the same end"
         time.sleep(1)
         assert Reader(there, "GET", f"/api/turns/{turn}/stream").whole() == log
