@@ -79,7 +79,7 @@ class Stage:
             connection.execute(statement)
 
     def _start(self, kind: str, application: str, token: str, settings: dict[str, object], *options: str) -> Target:
-        server = Server(self.folder, kind=kind, **PRODUCTION, **settings)
+        server = Server(self.folder, kind=kind, prepared=True, **PRODUCTION, **settings)
         self._exit.callback(server.stop)
         server.start(sys.executable, "-m", *SERVERS[kind]("127.0.0.1", server.port, application), *options)
         assert server.process
