@@ -13,6 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from chat.protocol import sse
 from tests.acceptance.database import Database, running
+from tests.acceptance.preloaded import Nursery, Preloaded
 from tests.acceptance.readers import Reader
 from tests.acceptance.server import Server
 from tests.asgi_client import said
@@ -46,8 +47,10 @@ def cursors_and_chunks(frames: list[str]) -> list[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", ["uvicorn", "daphne", "granian"])
-def test_a_socket_follows_a_thread_through_turns_of_two_processes(database: Database, kind: str) -> None:
-    server, other = database.server(kind, CHAT_DRAIN_SECONDS=DRAIN), database.server()
+def test_a_socket_follows_a_thread_through_turns_of_two_processes(
+    database: Database, nursery: Nursery, kind: str
+) -> None:
+    server, other = database.server(kind, CHAT_DRAIN_SECONDS=DRAIN), Preloaded(nursery, database.url)
     with running(server, other), server.client(database.token) as client, other.client(database.token) as elsewhere:
         Reader(client, "POST", "/api/chat", json=said("t1", "/tokens 1 0", "m0")).whole()
         with opened(server, database, "/ws/threads/t1/") as socket:
