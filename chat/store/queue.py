@@ -79,6 +79,24 @@ def promote(thread_id: uuid.UUID, owner: str) -> StoredTurn | None:
     return stored_turn(made, created=True) if made else None
 
 
+def may_go_on(thread_id: uuid.UUID) -> bool:
+    """Whether a turn waits in the thread and none is busy. Behind the thread's lock: an end that is being committed in
+    this moment, and did not see what has begun to wait, counts.
+    """
+    with transaction.atomic(using=connection().alias):
+        if row(LOCK, thread=thread_id) is None:
+            return False
+        found = row(
+            f"""
+            SELECT EXISTS (SELECT FROM chat_turns WHERE thread_id = %(thread)s AND status = 'queued')
+                   AND NOT EXISTS (SELECT FROM chat_turns
+                                    WHERE thread_id = %(thread)s AND status IN ({BUSY_SQL})) AS free
+            """,
+            thread=thread_id,
+        )
+        return bool(found and found["free"])
+
+
 def waiting_threads(limit: int = 20) -> list[uuid.UUID]:
     """Threads whose queue nobody has moved on, for the sweeper."""
     found = rows(

@@ -125,6 +125,7 @@ class Writer:
     async def close(self) -> None:
         """Give the connection back; the next commit opens one again."""
         await self._thread.close()
+        self._progress = asyncio.Event()  # the next one may belong to another event loop
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()

@@ -12,5 +12,7 @@ from chat.telemetry import commit
 
 def next_turn(thread_id: uuid.UUID) -> StoredTurn | None:
     """Begin the thread's next queued turn, unless a turn is busy; the caller runs it."""
+    if not queue.may_go_on(thread_id):
+        return None
     with commit("promote"):
         return queue.promote(thread_id, process_name())

@@ -39,6 +39,7 @@ class ChatMachine(Clients):
         live, waiting = unended([sent.thread])
         if on_busy == "stop":
             self._stop_asked(sent.thread)
+            sent.anywhere = bool(waiting)  # it is the first to be promoted then, by whoever ends the turn in its way
             may_refuse = bool(waiting)  # what waits may be first
         else:
             sent.anywhere = on_busy == "enqueue"

@@ -29,7 +29,8 @@ PROFILE = settings(
     deadline=None,
     print_blob=True,
     report_multiple_bugs=False,
-    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    phases=(Phase.generate,),
+    database=None,
     suppress_health_check=list(HealthCheck),
 )
 

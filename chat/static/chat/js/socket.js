@@ -16,7 +16,7 @@ export class Socket {
     const line = (this.#line = new WebSocket(url));
     const opening = setTimeout(() => line.close(), OPENING);
     const watching = setInterval(() => this.expecting && this.closeIfSilent(SILENCE), SILENCE / 4);
-    const leave = () => line.close();
+    const leave = () => this.#hangUp();
     signal.addEventListener("abort", leave);
     this.opened = new Promise((resolve) => {
       line.addEventListener("open", () => {
@@ -47,8 +47,14 @@ export class Socket {
   // Nobody waits for the other end: a dead line does not answer to this either.
   close() {
     this.code ??= 1006;
-    this.#line.close();
+    this.#hangUp();
     this.#news();
+  }
+
+  // A browser complains aloud of a line that is closed before it is open.
+  #hangUp() {
+    if (this.#line.readyState === WebSocket.CONNECTING) this.#line.addEventListener("open", () => this.#line.close());
+    else this.#line.close();
   }
 
   // Yields the frames, parsed, until it is closed.
