@@ -284,6 +284,9 @@ def measure(sizes: Sizes, servers: list[str], modes: list[str]) -> list[Row]:
 
 
 def main() -> None:
+    # How the servers are started is read from the project's settings.
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
+    os.environ.setdefault("DEBUG", "1")
     parser = argparse.ArgumentParser(prog="python -m benchmarks.streams", description=__doc__.partition("::")[0])
     usual = Sizes()
     parser.add_argument("--turns", type=int, default=usual.turns, help="concurrent turns (%(default)s)")
