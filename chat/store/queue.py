@@ -146,8 +146,11 @@ def queued_message(turn: StoredTurn) -> dict[str, Any] | None:
     return message
 
 
-LOCK = "SELECT id FROM chat_threads WHERE id = %(thread)s AND deleted_at IS NULL FOR NO KEY UPDATE"
-LOCK_VISIBLE = f"SELECT id FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD} FOR NO KEY UPDATE"
+# A process that is paused between two statements would keep the thread's lock, and whoever recovers its turns would
+# wait for it: PostgreSQL ends such a session after five seconds.
+PATIENCE = "set_config('idle_in_transaction_session_timeout', '5s', true)"
+LOCK = f"SELECT id, {PATIENCE} FROM chat_threads WHERE id = %(thread)s AND deleted_at IS NULL FOR NO KEY UPDATE"
+LOCK_VISIBLE = f"SELECT id, {PATIENCE} FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD} FOR NO KEY UPDATE"
 # Epoch 0: to promote it raises it, so a cancel and a promotion at the same instant have one outcome.
 ENQUEUE = f"""
 WITH queue AS (
