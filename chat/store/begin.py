@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
 from chat.errors import Contention, ThreadBusy, ThreadNotFound, TurnConflict
 from chat.store.messages import BUSY_SQL
@@ -22,19 +22,19 @@ class NewUserMessage:
     client_id: str | None = None
 
 
-def begin_turn(
-    scope: Scope,
-    thread_id: uuid.UUID,
-    turn_id: str,
-    *,
-    fingerprint: str,
-    request: dict[str, Any],
-    user_message: NewUserMessage | None,
-    trigger: str = "submit",
-    model: str = "",
-    owner: str = "",
-    title: str = "",
-) -> StoredTurn:
+class Wanted(TypedDict, total=False):
+    """What a turn is to be: see ``_values`` for the defaults."""
+
+    fingerprint: Required[str]
+    request: Required[dict[str, Any]]
+    user_message: Required[NewUserMessage | None]
+    trigger: str
+    model: str
+    owner: str
+    title: str
+
+
+def begin_turn(scope: Scope, thread_id: uuid.UUID, turn_id: str, **wanted: Unpack[Wanted]) -> StoredTurn:
     """Turn, user row and shell in one transaction of one statement; ``created`` is False for a turn there was.
 
     Races, each decided by a unique index under the lock of the thread's row:
@@ -47,7 +47,7 @@ def begin_turn(
 
     ``title`` names a thread that has no title yet. Raises ThreadNotFound.
     """
-    values = _values(scope, turn_id, fingerprint, request, user_message, trigger, model, owner, title)
+    values = _values(scope, turn_id, **wanted)
     for _ in range(ATTEMPTS):
         with undone_on_error():
             made = row(BEGIN, thread=thread_id, **values)
@@ -56,7 +56,7 @@ def begin_turn(
         # Under READ COMMITTED only a new statement sees who was first.
         there = find(scope, "t.thread_id = %(thread)s AND t.turn_id = %(turn_id)s", thread=thread_id, turn_id=turn_id)
         if there is not None:
-            if there["fingerprint"] != fingerprint:
+            if there["fingerprint"] != wanted["fingerprint"]:
                 raise TurnConflict(turn=there["id"], turn_id=turn_id)
             return stored_turn(there)
         busy = find(scope, f"t.thread_id = %(thread)s AND t.status IN ({BUSY_SQL})", thread=thread_id) or find(
@@ -71,9 +71,24 @@ def begin_turn(
     raise Contention
 
 
-def begin_turn_in(
+def begin_turn_in(scope: Scope, thread: str, turn_id: str, **wanted: Unpack[Wanted]) -> StoredTurn:
+    """``begin_turn`` in the thread of that name. Where there is none it is made, by the same statement: a first send
+    waits for the disk once.
+    """
+    try:
+        thread_id = find_thread(scope, thread)
+    except ThreadNotFound:
+        values = _values(scope, turn_id, **wanted)
+        with undone_on_error():
+            made = row(BEGIN_IN_NEW_THREAD, name=thread, id=thread_uuid(thread), **values)
+        if made is not None:
+            return stored_turn(made, created=True)
+        thread_id = open_thread(scope, thread)  # somebody else has made it, or it was deleted
+    return begin_turn(scope, thread_id, turn_id, **wanted)
+
+
+def _values(
     scope: Scope,
-    thread: str,
     turn_id: str,
     *,
     fingerprint: str,
@@ -83,43 +98,6 @@ def begin_turn_in(
     model: str = "",
     owner: str = "",
     title: str = "",
-) -> StoredTurn:
-    """``begin_turn`` in the thread of that name. Where there is none it is made, by the same statement: a first send
-    waits for the disk once.
-    """
-    try:
-        thread_id = find_thread(scope, thread)
-    except ThreadNotFound:
-        values = _values(scope, turn_id, fingerprint, request, user_message, trigger, model, owner, title)
-        with undone_on_error():
-            made = row(BEGIN_IN_NEW_THREAD, name=thread, id=thread_uuid(thread), **values)
-        if made is not None:
-            return stored_turn(made, created=True)
-        thread_id = open_thread(scope, thread)  # somebody else has made it, or it was deleted
-    return begin_turn(
-        scope,
-        thread_id,
-        turn_id,
-        fingerprint=fingerprint,
-        request=request,
-        user_message=user_message,
-        trigger=trigger,
-        model=model,
-        owner=owner,
-        title=title,
-    )
-
-
-def _values(
-    scope: Scope,
-    turn_id: str,
-    fingerprint: str,
-    request: dict[str, Any],
-    user_message: NewUserMessage | None,
-    trigger: str,
-    model: str,
-    owner: str,
-    title: str,
 ) -> dict[str, Any]:
     return {
         "scope_user": scope.user_id,
