@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -79,7 +80,6 @@ async def _lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
         event = (await receive())["type"]
         if event == "lifespan.startup":
             accept_turns_again()
-            _drain_on_signal()
             start_process()
             await send({"type": "lifespan.startup.complete"})
         else:
@@ -92,7 +92,8 @@ _signals_taken = False
 
 
 def _drain_on_signal() -> None:
-    """Once a process: on SIGTERM and Ctrl-C, drain, then let the server do what it would have done.
+    """Once a process, with its first request: on SIGTERM and Ctrl-C, drain, then let the server do what it would have
+    done. (Before that there are no readers, and the end of the lifespan drains as well.)
 
     No server does it for us: some cut off their streams, some wait for ever until the readers leave (measured,
     see docs). A second signal goes straight to the server.
@@ -102,27 +103,63 @@ def _drain_on_signal() -> None:
         return
     _signals_taken = True
     loop = asyncio.get_running_loop()
+    hush = _Hush(loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         try:
-            _chain(number, loop)
+            _chain(number, loop, hush)
         except ValueError:  # not the main thread: a test's server, or one that handles signals elsewhere
             return
 
 
-def _chain(number: signal.Signals, loop: asyncio.AbstractEventLoop) -> None:
+def _chain(number: signal.Signals, loop: asyncio.AbstractEventLoop, hush: _Hush) -> None:
     earlier = signal.getsignal(number)
     if not callable(earlier):
         return
+    if hush.concerns(earlier):
+        hush.begin()
     tasks: set[asyncio.Task[None]] = set()
 
     async def drain_first() -> None:
         try:
             await end_process()
         finally:
-            earlier(number, None)
+            if hush.concerns(earlier):
+                signal.raise_signal(number)
+            else:
+                earlier(number, None)
 
     def handle(signum: int, frame: Any) -> None:
         signal.signal(number, earlier)
+        hush.end()
         loop.call_soon_threadsafe(lambda: tasks.add(loop.create_task(drain_first())))
 
     signal.signal(number, handle)
+
+
+class _Hush:
+    """Keeps signals from a loop that a server has left them to (granian): what Python calls then does nothing, and the
+    loop reads the signal's number from a socket. While it gets another socket to read, it wakes up and does no more.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._theirs: int | None = None
+        self._ours: tuple[socket.socket, socket.socket] | None = None
+
+    def concerns(self, handler: Any) -> bool:
+        """Whether this handler stands for ``loop.add_signal_handler``, in uvloop or in asyncio."""
+        module = getattr(handler, "__module__", "")
+        return getattr(handler, "__self__", None) is self._loop or module == "asyncio.unix_events"
+
+    def begin(self) -> None:
+        if self._ours is None:
+            ears, mouth = self._ours = socket.socketpair()
+            ears.setblocking(False)
+            mouth.setblocking(False)
+            self._theirs = signal.set_wakeup_fd(mouth.fileno())
+            self._loop.add_reader(ears, ears.recv, 4096)
+
+    def end(self) -> None:
+        if self._theirs is not None:
+            signal.set_wakeup_fd(self._theirs)
+            self._theirs = None

@@ -36,6 +36,7 @@ class Telling:
         self._positions: dict[int, int] = {}
         self._told: dict[int, tuple[int, int]] = {}
         self._turn = asyncio.Lock()
+        self._over = False
 
     async def run(
         self, after: Cursor | None, begun: StoredTurn | None, frames: AsyncIterator[list[bytes]] | None
@@ -51,9 +52,12 @@ class Telling:
                     self._streams[begun.pk] = self._tasks.create_task(self._stream(begun, frames))
                 await self.tell(begun)
             missed_after = after.turn if after is not None else None
-            async with aclosing(watch(self._thread, missed_after)) as changes:  # type: ignore[type-var]
-                async for turn in changes:
-                    await self.tell(turn)
+            try:
+                async with aclosing(watch(self._thread, missed_after)) as changes:  # type: ignore[type-var]
+                    async for turn in changes:
+                        await self.tell(turn)
+            finally:
+                self._over = True
             for stream in self._streams.values():
                 stream.cancel()
 
@@ -61,7 +65,7 @@ class Telling:
         """Tell how a turn stands, and its chunks from where this socket is; nothing twice."""
         async with self._turn:
             now = age(turn)
-            if self._told.get(turn.pk, BEFORE) >= now:
+            if self._over or self._told.get(turn.pk, BEFORE) >= now:
                 return
             self._told[turn.pk] = now
             if turn.status in ENDED_STATUSES:

@@ -74,8 +74,7 @@ def test_a_socket_follows_a_thread_through_turns_of_two_processes(
             assert server.process
             begun = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
-            if kind != "granian":  # which cuts its sockets at once, whatever the application still has to say
-                until(socket, "interrupted")
+            until(socket, "interrupted")
             with pytest.raises(ConnectionClosed):
                 until(socket, "never")
             server.wait(20)
