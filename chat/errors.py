@@ -45,10 +45,10 @@ class NotAuthenticated(ChatError):
 
 
 class AccessLost(NotAuthenticated):
-    """An open stream's reader logged out, or may not see the thread any more."""
+    """An open stream's reader logged out, or may not see the conversation any more."""
 
     code = "access_lost"
-    message = "Your access to this thread has ended."
+    message = "Your access to this conversation has ended."
 
 
 class OriginRefused(ChatError):
@@ -68,6 +68,11 @@ class NotFound(ChatError):
 class ThreadNotFound(NotFound):
     code = "thread_not_found"
     message = "There is no such thread."
+
+
+class ChatNotFound(NotFound):
+    code = "chat_not_found"
+    message = "There is no such copilot chat."
 
 
 class TurnNotFound(NotFound):
@@ -99,6 +104,13 @@ class ThreadBusy(Conflict):
 
     code = "thread_busy"
     message = "The thread is answering another message."
+
+
+class ChatBusy(Conflict):
+    """A turn of the copilot chat is live; ``details`` name it, its stream and its cursor. Nothing was written."""
+
+    code = "chat_busy"
+    message = "The copilot chat is answering another message."
 
 
 class QueueFull(Conflict):

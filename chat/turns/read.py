@@ -36,7 +36,7 @@ async def read_frames(scope: Scope, turn: StoredTurn, after: int = 0) -> AsyncIt
     if not stream.pruned:
         return stream.read(after)
     try:
-        message = await in_thread(read_turn_message, scope, turn.thread_id, turn.turn_id, "assistant")
+        message = await in_thread(read_turn_message, scope, turn.conversation, turn.turn_id, "assistant")
         parts = orjson.loads(orjson.dumps(message.parts))
     except MessageNotFound:  # cancelled while it was queued
         parts = []
