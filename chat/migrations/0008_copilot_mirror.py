@@ -77,7 +77,7 @@ class Migration(migrations.Migration):
                 ("found", models.JSONField(db_default={})),
                 ("mended", models.JSONField(db_default={})),
                 ("examples", models.JSONField(db_default=[])),
-                ("clean", models.BooleanField(null=True)),
+                ("is_clean", models.BooleanField(null=True)),
                 (
                     "started_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),

@@ -116,7 +116,7 @@ class ReconcileRun(models.Model):
     mended = models.JSONField(db_default={})
     examples = models.JSONField(db_default=[])
     # Whether no drift is left (rejected elements are none); null while it runs.
-    clean = models.BooleanField(null=True)
+    is_clean = models.BooleanField(null=True)
     started_at = models.DateTimeField(db_default=Now(), editable=False)
     finished_at = models.DateTimeField(null=True, blank=True)
 
