@@ -75,6 +75,11 @@ class TurnNotFound(NotFound):
     message = "There is no such turn."
 
 
+class ChatNotFound(NotFound):
+    code = "chat_not_found"
+    message = "There is no such chat."
+
+
 class MessageNotFound(NotFound):
     code = "message_not_found"
     message = "There is no such message."
@@ -99,6 +104,20 @@ class ThreadBusy(Conflict):
 
     code = "thread_busy"
     message = "The thread is answering another message."
+
+
+class ChatBusy(Conflict):
+    """A turn of the copilot chat is live; ``details`` name it and its cursor. Nothing was written."""
+
+    code = "chat_busy"
+    message = "The chat is answering another message."
+
+
+class StaleMessages(Conflict):
+    """The history has changed since it was read; ``details`` have its version now. Nothing was written."""
+
+    code = "stale_messages"
+    message = "The history has changed since you read it. Read it again."
 
 
 class QueueFull(Conflict):
