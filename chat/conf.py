@@ -6,6 +6,7 @@ Django tells of (``override_settings`` does).
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 from django.conf import settings
@@ -58,7 +59,24 @@ DEFAULTS: dict[str, Any] = {
     "DATABASE_PATIENCE_SECONDS": 30.0,
     # Seconds that live turns get to end by themselves when the process is told to stop.
     "DRAIN_SECONDS": 5.0,
+    # Whether ``migrate`` fills the mirror of the copilot chats; False leaves it to ``reconcile_messages``, which shows
+    # its progress and can be interrupted: for tables that take long (about a minute per million messages and core).
+    "BACKFILL_IN_MIGRATION": True,
 }
+
+
+class Phase(StrEnum):
+    """COPILOT_MESSAGES_PHASE: where the roll-out of the mirror is. One step at a time, in either direction."""
+
+    JSONB = "jsonb"  # no mirror
+    DUAL = "dual"  # the array is the truth, the mirror follows as well as it can
+    MIRROR_READS = "mirror_reads"  # reads come from the mirror, its write fails the request
+    MIRROR_ONLY = "mirror_only"  # the array is no longer written
+
+
+def phase() -> Phase:
+    """The phase this process is in; ``dual`` where COPILOT_MESSAGES_PHASE is not set. Raises ValueError."""
+    return Phase(getattr(settings, "COPILOT_MESSAGES_PHASE", Phase.DUAL))
 
 
 # What was asked for so far. Some are asked for with every token, and Django takes two microseconds to say that a

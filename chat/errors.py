@@ -80,6 +80,11 @@ class TurnNotFound(NotFound):
     message = "There is no such turn."
 
 
+class ChatNotFound(NotFound):
+    code = "chat_not_found"
+    message = "There is no such chat."
+
+
 class MessageNotFound(NotFound):
     code = "message_not_found"
     message = "There is no such message."
@@ -111,6 +116,13 @@ class ChatBusy(Conflict):
 
     code = "chat_busy"
     message = "The copilot chat is answering another message."
+
+
+class StaleMessages(Conflict):
+    """The history has changed since it was read; ``details`` have its version now. Nothing was written."""
+
+    code = "stale_messages"
+    message = "The history has changed since you read it. Read it again."
 
 
 class QueueFull(Conflict):

@@ -157,6 +157,9 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
 }
 
+# Where the roll-out of the copilot chats' mirror is: see docs/migrating-from-jsonb.md.
+COPILOT_MESSAGES_PHASE = env.str("COPILOT_MESSAGES_PHASE", "dual")
+
 # Names that `chat` itself reads start with CHAT_; `chat/conf.py` lists them with their defaults. The environment may
 # set any of them.
 READERS: dict[type, Callable[..., Any]] = {bool: env.bool, int: env.int, float: env.float, str: env.str}

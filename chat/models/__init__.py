@@ -1,4 +1,4 @@
-from chat.models.copilot import CopilotChat
+from chat.models.copilot import CopilotChat, CopilotMessage, ReconcileMode, ReconcileRun
 from chat.models.message import Message, Role
 from chat.models.stream import StreamEvents
 from chat.models.thread import Thread
@@ -11,7 +11,10 @@ __all__ = [
     "ENDED",
     "ApiToken",
     "CopilotChat",
+    "CopilotMessage",
     "Message",
+    "ReconcileMode",
+    "ReconcileRun",
     "Role",
     "StreamEvents",
     "Thread",
