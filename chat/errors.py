@@ -80,11 +80,6 @@ class TurnNotFound(NotFound):
     message = "There is no such turn."
 
 
-class ChatNotFound(NotFound):
-    code = "chat_not_found"
-    message = "There is no such chat."
-
-
 class MessageNotFound(NotFound):
     code = "message_not_found"
     message = "There is no such message."

@@ -128,7 +128,7 @@ def asgi(method: str) -> Callable[[Endpoint], Callable[..., HttpResponse]]:
 async def send_message(asked: Asked) -> Streamed:
     """``POST /api/chat``: begin a turn, or join the one that this retry means, and stream it."""
     turn = await start_turn(asked.asker, parse(asked.body, ChatBody))
-    return await _stream(asked, turn)
+    return await streamed(asked, turn)
 
 
 @asgi("GET")
@@ -145,9 +145,9 @@ async def resume(asked: Asked, thread_id: str) -> Answer | Streamed:
         turn = await in_thread(read_turn, asked.asker, cursor.turn)
         if turn.thread_id != thread:
             raise TurnNotFound
-        return await _stream(asked, turn, cursor.seq)
+        return await streamed(asked, turn, cursor.seq)
     live = await in_thread(live_turn, asked.asker, thread)
-    return Answer(204) if live is None else await _stream(asked, live)
+    return Answer(204) if live is None else await streamed(asked, live)
 
 
 @asgi("GET")
@@ -157,10 +157,11 @@ async def turn_stream(asked: Asked, pk: int) -> Streamed:
     if cursor is not None and cursor.turn != pk:
         raise TurnNotFound
     turn: StoredTurn = await in_thread(read_turn, asked.asker, pk)
-    return await _stream(asked, turn, cursor.seq if cursor else 0)
+    return await streamed(asked, turn, cursor.seq if cursor else 0)
 
 
-async def _stream(asked: Asked, turn: StoredTurn, after: int = 0) -> Streamed:
+async def streamed(asked: Asked, turn: StoredTurn, after: int = 0) -> Streamed:
+    """The stream of a turn that the asker may see, behind chunk ``after``. Raises CursorGone."""
     return Streamed(turn.conversation, await read_stream(asked.asker, turn, after))
 
 

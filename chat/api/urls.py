@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from chat.api import stream
+from chat.api import copilot_stream, stream
 from chat.api.messages import Messages
 from chat.api.state import State
 from chat.api.threads import Thread, Threads
@@ -12,6 +12,10 @@ urlpatterns = [
     path("chat", stream.send_message, name="chat-send"),
     path("chat/<str:thread_id>/stream", stream.resume, name="chat-resume"),
     path("chat/<str:thread_id>/stop", stream.stop, name="chat-stop"),
+    path("copilot/chat", copilot_stream.send_message, name="copilot-send"),
+    path("copilot/chat/stream", copilot_stream.resume, name="copilot-resume"),
+    path("copilot/chat/stop", copilot_stream.stop, name="copilot-stop"),
+    path("copilot/chats/<str:chat_id>/inbox/", copilot_stream.inbox, name="copilot-inbox"),
     path("turns/<int:pk>", Turn.as_view(), name="turn"),
     path("turns/<int:pk>/stream", stream.turn_stream, name="turn-stream"),
     path("turns/<int:pk>/stop", stream.stop_one, name="turn-stop"),

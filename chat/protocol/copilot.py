@@ -6,7 +6,7 @@ keys that nobody here knows, which are kept.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -158,22 +158,21 @@ def payload_of(body: SaidBody, said: dict[str, Any]) -> str:
     return fingerprint("copilot", said, body.model)
 
 
-def answer_element(
-    element_id: str, parts: list[Part], metadata: dict[str, Any], timestamp: str
-) -> dict[str, Any] | None:
-    """The element of an answer: its plain text, for older readers, and the parts beside it. None for an empty answer
-    that did not come to its end: the user message stays unanswered then.
-    """
-    if not parts and metadata.get("status") != "completed":
-        return None
+def answer_element(element_id: str, parts: list[Part], metadata: dict[str, Any], moment: datetime) -> dict[str, Any]:
+    """The element of an answer: its plain text, for older readers, and the parts beside it."""
     return {
         "id": element_id,
         "role": "assistant",
         "content": "".join(part["text"] for part in parts if part["type"] == "text"),
-        "timestamp": timestamp,
+        "timestamp": timestamp(moment),
         "parts": parts,
         "metadata": metadata,
     }
+
+
+def timestamp(moment: datetime) -> str:
+    """A time as elements have it, and as JavaScript writes it: UTC, to the millisecond."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def message_of(element: Any) -> dict[str, Any] | None:

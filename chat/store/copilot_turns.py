@@ -8,11 +8,12 @@ from typing import Any
 
 from django.db import transaction
 
-from chat.errors import ChatBusy, Contention, TurnConflict
+from chat.errors import ChatBusy, ChatNotFound, Contention, TurnConflict, TurnNotFound
 from chat.protocol.copilot import timestamp
 from chat.store.copilot import LockedChat, lock_chat, write_user_message
+from chat.store.elements import last_elements
 from chat.store.messages import BUSY_SQL
-from chat.store.scope import Scope
+from chat.store.scope import VISIBLE_CHAT, Scope
 from chat.store.sql import connection, encoded, row, rows
 from chat.store.turns import TURN_COLUMNS, StoredTurn, find, stored_turn
 
@@ -75,14 +76,38 @@ def begin_copilot_turn(
     return turn
 
 
+def turn_of_stream(scope: Scope, stream_id: str) -> StoredTurn:
+    """The asker's turn whose stream has this id, which is its turn id: the newest, should two chats have used one id.
+    Raises TurnNotFound.
+    """
+    found = find(
+        scope,
+        f"""
+        t.id = (SELECT max(s.id) FROM chat_turns s JOIN copilot_chats ON copilot_chats.id = s.copilot_chat_id
+                 WHERE s.turn_id = %(stream_id)s AND s.copilot_chat_id IS NOT NULL AND {VISIBLE_CHAT})
+        """,
+        stream_id=stream_id,
+    )
+    if found is None:
+        raise TurnNotFound
+    return stored_turn(found)
+
+
+def require_chat(scope: Scope, chat_id: uuid.UUID) -> None:
+    """Raises ChatNotFound unless the asker may see this chat."""
+    if not row(
+        f"SELECT 1 FROM copilot_chats WHERE id = %(chat)s AND {VISIBLE_CHAT}", chat=chat_id, scope_user=scope.user_id
+    ):
+        raise ChatNotFound
+
+
 def _write(chat: LockedChat, turn: StoredTurn, said: dict[str, Any]) -> None:
     element = {"id": turn.turn_id, "role": "user", **said, "timestamp": timestamp(turn.created_at)}
     if not write_user_message(chat, element, stream_id=turn.turn_id):
-        there = last_element(chat.id)
-        if there is None or any(there.get(key) != element[key] for key in ("id", "role", "content")):
-            raise TurnConflict(
-                "A message of this chat has this id.", turn_id=turn.turn_id
-            )  # the transaction undoes what was written
+        last = last_elements(chat.id, 1)
+        if not last or any(last[0].get(key) != element[key] for key in ("id", "role", "content")):
+            # What was written is undone with the transaction.
+            raise TurnConflict("A message of this chat has this id.", turn_id=turn.turn_id)
 
 
 def _turn_there(scope: Scope, chat_id: uuid.UUID, turn_id: str, fingerprint: str) -> StoredTurn:

@@ -94,7 +94,7 @@ def _begin(scope: Scope, body: ChatBody, message: UserMessage, *, first: bool = 
         "request": body.model_dump(mode="json", exclude={"messages", "id"}, exclude_none=True),
         "user_message": NewUserMessage(parts=message.parts, client_id=message.id),
         "model": body.model or "",
-        "title": title_of(message),
+        "title": title_of(" ".join(part["text"] for part in message.parts if part["type"] == "text")),
     }
     for _ in range(ATTEMPTS):
         try:
@@ -114,9 +114,9 @@ def _begin(scope: Scope, body: ChatBody, message: UserMessage, *, first: bool = 
     raise Contention
 
 
-def title_of(message: UserMessage) -> str:
-    """A thread's first title: the beginning of its first message, cut between words."""
-    text = " ".join(" ".join(part["text"] for part in message.parts if part["type"] == "text").split())
+def title_of(said: str) -> str:
+    """A conversation's first title: the beginning of its first message, cut between words."""
+    text = " ".join(said.split())
     if len(text) <= TITLE_CHARS:
         return text
     return text[: TITLE_CHARS - 1].rsplit(" ", 1)[0] + "…"
