@@ -32,6 +32,28 @@ class Message(models.Model):
     metadata = models.JSONField(db_default={}, blank=True)
     # False while a regenerate runs, and for what was replaced.
     is_current = models.BooleanField(db_default=True)
+    # When it last became current; null for an answer that never was.
+    current_at = models.DateTimeField(null=True, blank=True, db_default=Now())
+    # What it follows in its conversation. A message may be followed by several, of which one is current.
+    parent = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+    # The first version of the same message; null for that one itself.
+    version_of = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
     deleted_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -46,6 +68,12 @@ class Message(models.Model):
                 condition=Q(turn_id__isnull=False),
                 name="chat_messages_thread_turn_role_key",
             ),
+            # However many versions there are, one history is current.
+            models.UniqueConstraint(
+                fields=["parent"],
+                condition=Q(is_current=True, deleted_at__isnull=True),
+                name="chat_messages_current_child_key",
+            ),
         ]
         indexes = [
             models.Index(
@@ -53,6 +81,11 @@ class Message(models.Model):
                 name="chat_messages_current_idx",
                 condition=Q(is_current=True, deleted_at__isnull=True),
             ),
+            models.Index(
+                fields=["version_of"], name="chat_messages_versions_idx", condition=Q(version_of__isnull=False)
+            ),
+            # What follows a message: for what is restored with it.
+            models.Index(fields=["parent"], name="chat_messages_parent_idx", condition=Q(is_current=False)),
         ]
 
     def __str__(self) -> str:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Required, TypedDict, Unpack
 
 from chat.errors import Contention, ThreadBusy, ThreadNotFound, TurnConflict
-from chat.store.messages import BUSY_SQL
+from chat.store.messages import BUSY_SQL, behind_the_last
 from chat.store.scope import VISIBLE_THREAD, Scope
 from chat.store.sql import ATTEMPTS, encoded, row, undone_on_error
 from chat.store.threads import find_thread, open_thread, require_thread, thread_uuid
 from chat.store.turns import THREAD_CHANNEL, TURN_COLUMNS, StoredTurn, find, message_id, stored_turn
+from chat.store.versions import Revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Wanted(TypedDict, total=False):
     model: str
     owner: str
     title: str
+    revises: Revision | None
 
 
 def begin_turn(scope: Scope, thread_id: uuid.UUID, turn_id: str, **wanted: Unpack[Wanted]) -> StoredTurn:
@@ -45,12 +47,15 @@ def begin_turn(scope: Scope, thread_id: uuid.UUID, turn_id: str, **wanted: Unpac
       nothing written;
     - a legacy append wrote the user row first: its id stays, the text becomes this one's.
 
-    ``title`` names a thread that has no title yet. Raises ThreadNotFound.
+    ``title`` names a thread that has no title yet. A turn that ``revises`` an edited message puts it in the place of
+    what it edits and of all that followed, at once; one that revises an answer leaves that current until its own is
+    complete. Raises ThreadNotFound.
     """
     values = _values(scope, turn_id, **wanted)
+    revises = wanted.get("revises")
+    statement = BEGIN if revises is None else REVISE[revises.is_edit]
     for _ in range(ATTEMPTS):
-        with undone_on_error():
-            made = row(BEGIN, thread=thread_id, **values)
+        made = behind_the_last(statement, thread=thread_id, **values)
         if made is not None:
             return stored_turn(made, created=True)
         # Under READ COMMITTED only a new statement sees who was first.
@@ -98,8 +103,9 @@ def _values(
     model: str = "",
     owner: str = "",
     title: str = "",
+    revises: Revision | None = None,
 ) -> dict[str, Any]:
-    return {
+    return (revises.parameters() if revises else {}) | {
         "scope_user": scope.user_id,
         "turn_id": turn_id,
         "request": encoded(request),
@@ -136,61 +142,109 @@ def persist_assistant_shell(
     )
 
 
+# The last message of a thread: what a new one follows.
+LAST = """(SELECT max(last.id) FROM chat_messages last
+             WHERE last.thread_id = turn.thread_id AND last.is_current AND last.deleted_at IS NULL)"""
 # The rows of a turn that begins: wants ``turn`` as a CTE. The conflict clause repeats the index's predicate literally:
 # as a bound parameter it fails from the 11th execution on, under a generic plan.
-MESSAGES = """message AS (
-    INSERT INTO chat_messages (thread_id, turn_id, role, parts, author_id, client_id, model)
-    SELECT turn.thread_id, turn.turn_id, new.role, new.parts,
-           CASE WHEN new.role = 'user' THEN turn.user_id END, new.client_id, new.model
-      FROM turn, LATERAL (VALUES
-          (1, 'user', {user_parts}, ({client_id})::varchar, ''),
-          (2, 'assistant', '[]'::jsonb, NULL, turn.model)
-      ) AS new (place, role, parts, client_id, model)
-     WHERE new.role = 'assistant' OR {has_user_message}
-     ORDER BY new.place
-    ON CONFLICT (thread_id, turn_id, role) WHERE turn_id IS NOT NULL
-    DO UPDATE SET parts = EXCLUDED.parts, author_id = EXCLUDED.author_id, client_id = EXCLUDED.client_id,
-                  model = EXCLUDED.model, metadata = chat_messages.metadata - 'appended',
-                  updated_at = clock_timestamp()
+CONFLICT = (
+    "ON CONFLICT (thread_id, turn_id, role) WHERE turn_id IS NOT NULL DO UPDATE SET updated_at = clock_timestamp()"
+)
+MESSAGES = (
+    """asked AS (
+    INSERT INTO chat_messages (thread_id, turn_id, role, parts, author_id, client_id, parent_id, version_of_id)
+    SELECT turn.thread_id, turn.turn_id, 'user', {user_parts}, turn.user_id, ({client_id})::varchar,
+           {asked_parent}, {edit_of}
+      FROM turn WHERE {has_user_message}
+    """
+    + CONFLICT
+    + """, parts = EXCLUDED.parts, author_id = EXCLUDED.author_id, client_id = EXCLUDED.client_id,
+                  metadata = chat_messages.metadata - 'appended'
     RETURNING id, thread_id, role
+), answer AS (
+    INSERT INTO chat_messages (thread_id, turn_id, role, model, parent_id, version_of_id, is_current, current_at)
+    SELECT turn.thread_id, turn.turn_id, 'assistant', turn.model, {answer_parent}, {answer_of}, {is_current},
+           CASE WHEN {is_current} THEN clock_timestamp() END
+      FROM turn
+    """
+    + CONFLICT
+    + """, model = EXCLUDED.model, parts = EXCLUDED.parts, metadata = chat_messages.metadata - 'appended'
+    RETURNING id, thread_id, role
+), message AS (
+    SELECT * FROM asked UNION ALL SELECT * FROM answer
 ), activity AS (
     UPDATE chat_threads
        SET updated_at = clock_timestamp(), title = CASE WHEN title = '' THEN {title} ELSE title END
      WHERE id IN (SELECT thread_id FROM message)
 )"""
-# The conflict clause of the turn names no index on purpose: the turn id again and a busy thread both mean "not
-# made", and the statements behind it tell which.
-FROM_THREAD = f"""
+)
+# Behind the user message that is written with it, or behind whatever is last.
+FOLLOWS = {
+    "asked_parent": LAST,
+    "edit_of": "NULL::bigint",
+    "answer_parent": f"greatest((SELECT id FROM asked), {LAST})",
+    "answer_of": "NULL::bigint",
+    "is_current": "true",
+}
+SENT = {
+    "has_user_message": "%(has_user_message)s",
+    "user_parts": "%(user_parts)s::jsonb",
+    "client_id": "%(client_id)s",
+    "title": "%(title)s",
+}
+# What an edit replaces goes first: one of a message's followers is current, at every moment.
+SUPERSEDED = """superseded AS (
+    UPDATE chat_messages m SET is_current = false, updated_at = clock_timestamp() FROM turn
+     WHERE m.thread_id = turn.thread_id AND m.id >= %(target)s AND m.is_current AND m.deleted_at IS NULL
+    RETURNING m.id
+), """
+EDIT = FOLLOWS | {
+    "asked_parent": "nullif(%(parent)s::bigint, 0 * (SELECT count(*) FROM superseded))",  # the parent, after those
+    "edit_of": "%(first_version)s::bigint",
+    "answer_parent": "(SELECT id FROM asked)",
+}
+REGENERATE = FOLLOWS | {
+    "answer_parent": "%(parent)s::bigint",
+    "answer_of": "%(first_version)s::bigint",
+    "is_current": "false",
+}
+
+
+def _from_thread(superseded: str, messages: dict[str, str], *, replaces: str = "NULL::bigint") -> str:
+    # The conflict clause of the turn names no index on purpose: the turn id again and a busy thread both mean "not
+    # made", and the statements behind it tell which.
+    return f"""
 ), turn AS (
     INSERT INTO chat_turns (thread_id, user_id, turn_id, request, trigger, fingerprint, status, owner, model,
-                            heartbeat_at, started_at)
+                            heartbeat_at, started_at, replaces_id)
     SELECT id, %(scope_user)s, %(turn_id)s, %(request)s::jsonb, %(trigger)s, %(fingerprint)s, 'streaming',
-           %(owner)s, %(model)s, clock_timestamp(), clock_timestamp()
+           %(owner)s, %(model)s, clock_timestamp(), clock_timestamp(), {replaces}
       FROM thread
      WHERE NOT EXISTS (SELECT FROM chat_turns q WHERE q.thread_id = thread.id AND q.status = 'queued')
     ON CONFLICT DO NOTHING
     RETURNING *, pg_notify('{THREAD_CHANNEL}', thread_id::text)
-), {
-    MESSAGES.format(
-        has_user_message="%(has_user_message)s",
-        user_parts="%(user_parts)s::jsonb",
-        client_id="%(client_id)s",
-        title="%(title)s",
-    )
-}
+), {superseded}{MESSAGES.format(**SENT, **messages)}
 SELECT {TURN_COLUMNS},
        coalesce((SELECT id FROM message WHERE role = 'user'), {message_id("user")}) AS user_message_id,
        (SELECT id FROM message WHERE role = 'assistant') AS assistant_message_id
   FROM turn t
 """
-BEGIN = f"""
+
+
+IN_THREAD = f"""
 WITH thread AS (
     SELECT id FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD} FOR NO KEY UPDATE
-{FROM_THREAD}"""
-BEGIN_IN_NEW_THREAD = f"""
+"""
+BEGIN = IN_THREAD + _from_thread("", FOLLOWS)
+BEGIN_IN_NEW_THREAD = """
 WITH thread AS (
     INSERT INTO chat_threads (owner_id, client_id, title)
     SELECT %(scope_user)s, %(name)s, %(title)s
      WHERE NOT EXISTS (SELECT FROM chat_threads WHERE id = %(id)s AND owner_id = %(scope_user)s)
     ON CONFLICT (owner_id, client_id) DO NOTHING RETURNING id
-{FROM_THREAD}"""
+""" + _from_thread("", FOLLOWS)
+# By whether it is an edit, else another answer.
+REVISE = {
+    True: IN_THREAD + _from_thread(SUPERSEDED, EDIT, replaces="%(replaced_turn)s::bigint"),
+    False: IN_THREAD + _from_thread("", REGENERATE, replaces="%(replaced_turn)s::bigint"),
+}

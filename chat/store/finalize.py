@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from chat.errors import ChatNotFound
-from chat.models import TurnStatus
+from chat.models import Trigger, TurnStatus
 from chat.protocol.copilot import answer_element
 from chat.store.copilot import lock_chat, write_answer
 from chat.store.sql import UNAVAILABLE, DatabaseError, connection, encoded, row, rows, undone_on_error
@@ -90,9 +90,14 @@ def _end_in_thread(
     usage: UsageFigures | None,
     ending: dict[str, Any],
 ) -> Ended:
+    # Another answer takes the place of the one there is when it is complete, or has been stopped with something in it.
+    status = ending["status"]
+    replaces = turn.trigger == Trigger.REGENERATE and (
+        status == TurnStatus.COMPLETED or (status == TurnStatus.STOPPED and _says_something(parts))
+    )
     with undone_on_error():
         found = row(
-            FINALIZE.format(usage=WITH_USAGE if usage else ""),
+            (REPLACE_ANSWER if replaces else FINALIZE).format(usage=WITH_USAGE if usage else ""),
             thread=turn.thread_id,
             parts=encoded(parts),
             metadata=encoded(metadata),
@@ -102,6 +107,10 @@ def _end_in_thread(
     if found is None:
         return Ended.NO
     return Ended.NEXT_WAITS if found["next_waits"] else Ended.YES
+
+
+def _says_something(parts: list[dict[str, Any]]) -> bool:
+    return any(part["type"] != "step-start" and not part["type"].startswith("data-") for part in parts)
 
 
 def _end_in_chat(
@@ -159,6 +168,22 @@ SELECT id, pg_notify(%(channel)s, %(news)s), pg_notify(%(thread_channel)s, threa
                 WHERE q.thread_id = turn.thread_id AND q.status = 'queued' AND q.id <> turn.id) AS next_waits
   FROM turn
 """
+# The place is free before the new answer takes it: of what follows a message, one is current at every moment.
+REPLACE_ANSWER = FINALIZE.replace(
+    "), message AS (",
+    """), superseded AS (
+    UPDATE chat_messages o SET is_current = false, updated_at = clock_timestamp()
+      FROM turn JOIN chat_messages n
+           ON n.thread_id = turn.thread_id AND n.turn_id = turn.turn_id AND n.role = 'assistant'
+     WHERE o.thread_id = turn.thread_id AND o.id > coalesce(n.parent_id, 0) AND o.id <> n.id
+       AND o.is_current AND o.deleted_at IS NULL
+    RETURNING o.id
+), message AS (""",
+).replace(
+    "SET parts = %(parts)s::jsonb,",
+    "SET is_current = (SELECT count(*) FROM superseded) >= 0, current_at = clock_timestamp(),"
+    " parts = %(parts)s::jsonb,",
+)
 WITH_USAGE = f""", usage AS (
     INSERT INTO token_usage (turn_id, message_id, thread_id, user_id, {USAGE_COLUMNS})
     SELECT turn.id, message.id, turn.thread_id, turn.user_id, {USAGE_VALUES}

@@ -41,28 +41,28 @@ def read_parts(scope: Scope, turn: StoredTurn) -> list[dict[str, Any]]:
 def _of_thread(turn: StoredTurn, limit: int) -> tuple[list[Message], Message]:
     found = rows(
         """
-        (SELECT m.id, m.role, m.parts, m.turn_id = %(turn_id)s AS own
-           FROM chat_messages m
-          WHERE m.thread_id = %(thread)s AND m.is_current AND m.deleted_at IS NULL
-            AND m.turn_id IS DISTINCT FROM %(turn_id)s
-          ORDER BY m.id DESC LIMIT %(limit)s)
-        UNION ALL
-        (SELECT m.id, m.role, m.parts, true
-           FROM chat_messages m
-          WHERE m.thread_id = %(thread)s AND m.turn_id = %(turn_id)s AND m.role = 'user')
+        WITH answer AS (
+            SELECT id, parent_id FROM chat_messages
+             WHERE thread_id = %(thread)s AND turn_id = %(turn_id)s AND role = 'assistant'
+        )
+        SELECT m.id, m.role, m.parts, m.turn_id = %(turn_id)s AS own
+          FROM chat_messages m
+         WHERE m.thread_id = %(thread)s AND m.is_current AND m.deleted_at IS NULL
+           AND m.id <= (SELECT coalesce(parent_id, 0) FROM answer)
+         ORDER BY m.id DESC LIMIT %(limit)s + 1
         """,
         thread=turn.thread_id,
         turn_id=turn.turn_id,
         limit=limit,
     )
-    earlier, message = [], {"id": "", "role": "user", "parts": []}
-    for row in found:
-        entry = {"id": str(row["id"]), "role": row["role"], "parts": decoded(row["parts"])}
-        if row["own"]:
-            message = entry
-        else:
-            earlier.append((row["id"], entry))
-    return [entry for _, entry in sorted(earlier, key=lambda pair: pair[0])], message
+    said = [{"id": str(one["id"]), "role": one["role"], "parts": decoded(one["parts"])} for one in reversed(found)]
+    # The turn's own message, wherever it stands; another answer goes to the last that was asked before it.
+    asked = [place for place, one in enumerate(reversed(found)) if one["own"] and one["role"] == "user"]
+    asked = asked or [place for place, one in enumerate(said) if one["role"] == "user"]
+    if not asked:
+        return said[-limit:], {"id": "", "role": "user", "parts": []}
+    message = said.pop(asked[-1])
+    return said[-limit:], message
 
 
 def _of_chat(turn: StoredTurn, limit: int) -> tuple[list[Message], Message]:

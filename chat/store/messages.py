@@ -11,13 +11,15 @@ import orjson
 from chat.errors import Contention, MessageNotFound, TurnNotFound
 from chat.models import BUSY, ENDED
 from chat.store.scope import VISIBLE_THREAD, Scope
-from chat.store.sql import ATTEMPTS, encoded, row, rows
+from chat.store.sql import ATTEMPTS, IntegrityError, encoded, row, rows, undone_on_error, violated
 from chat.store.threads import require_thread
 from chat.store.usage import USAGE_COLUMNS, USAGE_VALUES, UsageFigures
 
 BUSY_SQL = ", ".join(f"'{status.value}'" for status in BUSY)
 ENDED_SQL = ", ".join(f"'{status.value}'" for status in ENDED)
 
+# Of what follows a message, one is current.
+CURRENT_CHILD = "chat_messages_current_child_key"
 # A row that a client wrote before the send of the same turn; the send's text replaces it.
 APPENDED = '{"appended": true}'
 
@@ -118,15 +120,17 @@ def _insert(
     # The thread's row is locked first, as every writer of a thread does: no deadlock, and no write into a thread
     # that is being deleted. The row that is there already shows only to a second statement, and may be gone by then.
     for _ in range(ATTEMPTS):
-        made = row(
+        made = behind_the_last(
             f"""
             WITH thread AS (
                 SELECT id FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD} FOR NO KEY UPDATE
             ), message AS (
-                INSERT INTO chat_messages (thread_id, turn_id, role, parts, author_id, client_id, metadata)
+                INSERT INTO chat_messages (thread_id, turn_id, role, parts, author_id, client_id, metadata, parent_id)
                 SELECT id, %(turn_id)s::varchar, %(role)s::varchar, %(parts)s::jsonb,
                        CASE WHEN %(role)s::varchar = 'user' THEN %(scope_user)s END, %(client_id)s::varchar,
-                       %(metadata)s::jsonb
+                       %(metadata)s::jsonb,
+                       (SELECT max(last.id) FROM chat_messages last
+                         WHERE last.thread_id = thread.id AND last.is_current AND last.deleted_at IS NULL)
                   FROM thread
                 ON CONFLICT (thread_id, turn_id, role) WHERE turn_id IS NOT NULL {conflict}
                 RETURNING *
@@ -145,7 +149,7 @@ def _insert(
             metadata=metadata,
         )
         if made is not None:
-            return _message(made, created=True)
+            return stored_message(made, created=True)
         there = row(
             f"""
             SELECT {COLUMNS} FROM chat_messages
@@ -158,9 +162,22 @@ def _insert(
             role=role,
         )
         if there is not None:
-            return _message(there)
+            return stored_message(there)
         require_thread(scope, thread_id)
     raise Contention
+
+
+def behind_the_last(statement: str, **params: Any) -> dict[str, Any] | None:
+    """Run a statement that puts a message behind the last one; None where another message came to stand there first,
+    which a statement that waited for the thread's lock does not see.
+    """
+    try:
+        with undone_on_error():
+            return row(statement, **params)
+    except IntegrityError as problem:
+        if violated(problem) != CURRENT_CHILD:
+            raise
+        return None
 
 
 def _require_own_turn(scope: Scope, thread_id: uuid.UUID, turn_id: str | None) -> None:
@@ -200,8 +217,8 @@ def read_messages(
 ) -> list[StoredMessage]:
     """The last ``limit`` current messages, in order, with their usage; ``before`` a message id, those in front of it.
 
-    The answer that is still being written is left out: its stream tells it, and a client that held both would
-    show it twice (ai-sdk reference, section 3). Raises ThreadNotFound.
+    The answer that is still being written is left out, and what it is to replace: its stream tells it, and a client
+    that held both would show it twice (ai-sdk reference, section 3). Raises ThreadNotFound.
     """
     found = rows(
         f"""
@@ -217,6 +234,11 @@ def read_messages(
            AND NOT (m.role = 'assistant' AND EXISTS (
                 SELECT FROM chat_turns t
                  WHERE t.thread_id = m.thread_id AND t.turn_id = m.turn_id AND t.status = 'streaming'))
+           AND NOT EXISTS (
+                SELECT FROM chat_turns t JOIN chat_messages new
+                    ON new.thread_id = t.thread_id AND new.turn_id = t.turn_id AND new.role = 'assistant'
+                 WHERE t.thread_id = chat_threads.id AND t.status = 'streaming' AND t.trigger = 'regenerate'
+                   AND m.id > coalesce(new.parent_id, 0))
          ORDER BY m.id DESC LIMIT %(limit)s
         """,
         thread=thread_id,
@@ -226,7 +248,7 @@ def read_messages(
     )
     if not found:
         require_thread(scope, thread_id)
-    return [_message(message) for message in reversed(found)]
+    return [stored_message(message) for message in reversed(found)]
 
 
 def read_turn_message(scope: Scope, thread_id: uuid.UUID, turn_id: str, role: str) -> StoredMessage:
@@ -244,7 +266,7 @@ def read_turn_message(scope: Scope, thread_id: uuid.UUID, turn_id: str, role: st
     )
     if found is None:
         raise MessageNotFound
-    return _message(found)
+    return stored_message(found)
 
 
 USAGE_SHOWN = (
@@ -258,7 +280,7 @@ USAGE_SHOWN = (
 )
 
 
-def _message(found: dict[str, Any], *, created: bool = False) -> StoredMessage:
+def stored_message(found: dict[str, Any], *, created: bool = False) -> StoredMessage:
     return StoredMessage(
         id=found["id"],
         turn_id=found["turn_id"],

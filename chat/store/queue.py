@@ -9,7 +9,7 @@ from django.db import transaction
 
 from chat.errors import QueueFull, ThreadNotFound
 from chat.models import TurnStatus
-from chat.store.begin import MESSAGES, NewUserMessage
+from chat.store.begin import FOLLOWS, MESSAGES, NewUserMessage
 from chat.store.messages import BUSY_SQL
 from chat.store.scope import VISIBLE_THREAD, Scope
 from chat.store.sql import connection, encoded, row, rows
@@ -184,6 +184,7 @@ WITH turn AS (
         user_parts="turn.request -> 'message' -> 'parts'",
         client_id="turn.request -> 'message' ->> 'client_id'",
         title="coalesce((SELECT request ->> 'title' FROM turn), '')",
+        **FOLLOWS,
     )
 }
 SELECT {TURN_COLUMNS},

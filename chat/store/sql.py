@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError, connections, router, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.conninfo import conninfo_to_dict
 
@@ -19,6 +19,7 @@ __all__ = [
     "ATTEMPTS",
     "UNAVAILABLE",
     "DatabaseError",
+    "IntegrityError",
     "connection",
     "decoded",
     "drop_broken_connections",
@@ -27,6 +28,7 @@ __all__ = [
     "row",
     "rows",
     "undone_on_error",
+    "violated",
 ]
 
 Row = dict[str, Any]
@@ -101,6 +103,12 @@ def encoded(value: Any) -> str:
 def decoded(text: str) -> Any:
     """The value of a jsonb column."""
     return orjson.loads(text)
+
+
+def violated(problem: BaseException) -> str:
+    """The name of the constraint or unique index that a statement ran into; empty where it was something else."""
+    diagnosis = getattr(problem.__cause__, "diag", None)
+    return (diagnosis and diagnosis.constraint_name) or ""
 
 
 @contextmanager

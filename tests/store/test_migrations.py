@@ -8,8 +8,8 @@ from django.core.management import call_command
 from django.db import IntegrityError, OperationalError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from chat.models import TokenUsage
-from tests.factories import MessageFactory, ThreadFactory, TurnFactory
+from chat.models import Thread, TokenUsage
+from tests.factories import ThreadFactory, TurnFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BEFORE_USAGE_KEY = "0003_one_message_a_turn_and_role"
@@ -40,12 +40,20 @@ def is_valid(index: str) -> bool | None:
     return found[0][0] if found else None
 
 
+def message_of(thread: Thread, role: str, turn_id: str | None = None) -> int:
+    """A message as the tables of then have it; its id. The model of today knows columns that are still to come."""
+    made = execute(
+        "INSERT INTO chat_messages (thread_id, role, turn_id) VALUES (%s, %s, %s) RETURNING id", thread.pk, role, turn_id
+    )
+    return int(made[0][0])
+
+
 def usage_twice() -> tuple[int, int]:
     """Two usage rows of one message, the second one with other figures; their ids."""
     thread = ThreadFactory.create()
-    message = MessageFactory.create(thread=thread, role="assistant")
+    message = message_of(thread, "assistant")
     rows = [
-        TokenUsage.objects.create(message=message, thread=thread, total_tokens=tokens, source="reported")
+        TokenUsage.objects.create(message_id=message, thread=thread, total_tokens=tokens, source="reported")
         for tokens in (10, 20)
     ]
     return rows[0].pk, rows[1].pk
@@ -81,7 +89,7 @@ def test_duplicate_usage_is_removed_first_and_its_number_told(capsys: pytest.Cap
     assert sorted(TokenUsage.objects.exclude(message=None).values_list("pk", flat=True)) == kept
     assert TokenUsage.objects.filter(message=None).count() == 2
     with pytest.raises(IntegrityError, match="token_usage_message_key"):
-        TokenUsage.objects.create(message=TokenUsage.objects.exclude(message=None)[0].message, source="missing")
+        TokenUsage.objects.create(message_id=TokenUsage.objects.exclude(message=None)[0].message_id, source="missing")
 
 
 def test_an_invalid_index_that_a_killed_build_left_is_dropped_and_built_anew() -> None:
@@ -101,10 +109,10 @@ def test_an_invalid_index_that_a_killed_build_left_is_dropped_and_built_anew() -
 def test_messages_that_collide_stop_the_migration_and_stay() -> None:
     migrate(BEFORE_MESSAGE_KEY)
     turn = TurnFactory.create()
-    rows = [MessageFactory.create(thread=turn.thread, turn_id=turn.turn_id) for _ in range(2)]
+    rows = [message_of(turn.thread, "user", turn.turn_id) for _ in range(2)]
     with pytest.raises(IntegrityError):
         migrate(None)
-    rows[1].delete()
+    execute("DELETE FROM chat_messages WHERE id = %s", rows[1])
     migrate(None)
     assert is_valid("chat_messages_thread_turn_role_key") is True
 
