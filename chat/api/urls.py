@@ -7,6 +7,7 @@ from chat.api.messages import Messages
 from chat.api.state import State
 from chat.api.threads import Thread, Threads
 from chat.api.turns import Turn
+from chat.api.versions import Restore, Versions
 
 urlpatterns = [
     path("chat", stream.send_message, name="chat-send"),
@@ -23,4 +24,6 @@ urlpatterns = [
     path("threads/<str:thread_id>/", Thread.as_view(), name="thread"),
     path("threads/<str:thread_id>/state/", State.as_view(), name="thread-state"),
     path("threads/<str:thread_id>/messages/", Messages.as_view(), name="messages"),
+    path("messages/<int:pk>/versions/", Versions.as_view(), name="message-versions"),
+    path("messages/<int:pk>/restore/", Restore.as_view(), name="message-restore"),
 ]

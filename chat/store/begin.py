@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Required, TypedDict, Unpack
 
 from chat.errors import Contention, ThreadBusy, ThreadNotFound, TurnConflict
-from chat.store.messages import BUSY_SQL, behind_the_last
+from chat.store.messages import BUSY_SQL, FRESH, behind_the_last
 from chat.store.scope import VISIBLE_THREAD, Scope
 from chat.store.sql import ATTEMPTS, encoded, row, undone_on_error
 from chat.store.threads import find_thread, open_thread, require_thread, thread_uuid
@@ -49,12 +49,12 @@ def begin_turn(scope: Scope, thread_id: uuid.UUID, turn_id: str, **wanted: Unpac
 
     ``title`` names a thread that has no title yet. A turn that ``revises`` an edited message puts it in the place of
     what it edits and of all that followed, at once; one that revises an answer leaves that current until its own is
-    complete. Raises ThreadNotFound.
+    complete. Raises ThreadNotFound; Contention, for a revision also when its target is no longer current.
     """
     values = _values(scope, turn_id, **wanted)
     revises = wanted.get("revises")
     statement = BEGIN if revises is None else REVISE[revises.is_edit]
-    for _ in range(ATTEMPTS):
+    for _ in range(ATTEMPTS if revises is None else 1):  # what is revised may be another version by now
         made = behind_the_last(statement, thread=thread_id, **values)
         if made is not None:
             return stored_turn(made, created=True)
@@ -210,7 +210,9 @@ REGENERATE = FOLLOWS | {
 }
 
 
-def _from_thread(superseded: str, messages: dict[str, str], *, replaces: str = "NULL::bigint") -> str:
+def _from_thread(
+    messages: dict[str, str], *, when: str = "true", superseded: str = "", replaces: str = "NULL::bigint"
+) -> str:
     # The conflict clause of the turn names no index on purpose: the turn id again and a busy thread both mean "not
     # made", and the statements behind it tell which.
     return f"""
@@ -220,7 +222,7 @@ def _from_thread(superseded: str, messages: dict[str, str], *, replaces: str = "
     SELECT id, %(scope_user)s, %(turn_id)s, %(request)s::jsonb, %(trigger)s, %(fingerprint)s, 'streaming',
            %(owner)s, %(model)s, clock_timestamp(), clock_timestamp(), {replaces}
       FROM thread
-     WHERE NOT EXISTS (SELECT FROM chat_turns q WHERE q.thread_id = thread.id AND q.status = 'queued')
+     WHERE NOT EXISTS (SELECT FROM chat_turns q WHERE q.thread_id = thread.id AND q.status = 'queued') AND {when}
     ON CONFLICT DO NOTHING
     RETURNING *, pg_notify('{THREAD_CHANNEL}', thread_id::text)
 ), {superseded}{MESSAGES.format(**SENT, **messages)}
@@ -233,18 +235,21 @@ SELECT {TURN_COLUMNS},
 
 IN_THREAD = f"""
 WITH thread AS (
-    SELECT id FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD} FOR NO KEY UPDATE
+    SELECT id, updated_at FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD} FOR NO KEY UPDATE
 """
-BEGIN = IN_THREAD + _from_thread("", FOLLOWS)
+BEGIN = IN_THREAD + _from_thread(FOLLOWS, when=FRESH)
 BEGIN_IN_NEW_THREAD = """
 WITH thread AS (
     INSERT INTO chat_threads (owner_id, client_id, title)
     SELECT %(scope_user)s, %(name)s, %(title)s
      WHERE NOT EXISTS (SELECT FROM chat_threads WHERE id = %(id)s AND owner_id = %(scope_user)s)
     ON CONFLICT (owner_id, client_id) DO NOTHING RETURNING id
-""" + _from_thread("", FOLLOWS)
+""" + _from_thread(FOLLOWS)
+STILL_CURRENT = f"""{FRESH} AND EXISTS (
+           SELECT FROM chat_messages m WHERE m.id = %(target)s AND m.is_current AND m.deleted_at IS NULL)"""
+REPLACED_TURN = "%(replaced_turn)s::bigint"
 # By whether it is an edit, else another answer.
 REVISE = {
-    True: IN_THREAD + _from_thread(SUPERSEDED, EDIT, replaces="%(replaced_turn)s::bigint"),
-    False: IN_THREAD + _from_thread("", REGENERATE, replaces="%(replaced_turn)s::bigint"),
+    True: IN_THREAD + _from_thread(EDIT, when=STILL_CURRENT, superseded=SUPERSEDED, replaces=REPLACED_TURN),
+    False: IN_THREAD + _from_thread(REGENERATE, when=STILL_CURRENT, replaces=REPLACED_TURN),
 }

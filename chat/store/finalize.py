@@ -95,15 +95,22 @@ def _end_in_thread(
     replaces = turn.trigger == Trigger.REGENERATE and (
         status == TurnStatus.COMPLETED or (status == TurnStatus.STOPPED and _says_something(parts))
     )
-    with undone_on_error():
-        found = row(
-            (REPLACE_ANSWER if replaces else FINALIZE).format(usage=WITH_USAGE if usage else ""),
-            thread=turn.thread_id,
-            parts=encoded(parts),
-            metadata=encoded(metadata),
-            thread_channel=THREAD_CHANNEL,
-            **ending,
-        )
+    values = {
+        "thread": turn.thread_id,
+        "parts": encoded(parts),
+        "metadata": encoded(metadata),
+        "thread_channel": THREAD_CHANNEL,
+        **ending,
+    }
+    with_usage = WITH_USAGE if usage else ""
+    if replaces:
+        with transaction.atomic(using=connection().alias):
+            # A statement of its own: the next one sees all that was written under the lock before.
+            row("SELECT id FROM chat_threads WHERE id = %(thread)s FOR NO KEY UPDATE", thread=turn.thread_id)
+            found = row(REPLACE_ANSWER.format(usage=with_usage), **values)
+    else:
+        with undone_on_error():
+            found = row(FINALIZE.format(usage=with_usage), **values)
     if found is None:
         return Ended.NO
     return Ended.NEXT_WAITS if found["next_waits"] else Ended.YES

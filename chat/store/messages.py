@@ -13,6 +13,7 @@ from chat.models import BUSY, ENDED
 from chat.store.scope import VISIBLE_THREAD, Scope
 from chat.store.sql import ATTEMPTS, IntegrityError, encoded, row, rows, undone_on_error, violated
 from chat.store.threads import require_thread
+from chat.store.turns import StoredTurn
 from chat.store.usage import USAGE_COLUMNS, USAGE_VALUES, UsageFigures
 
 BUSY_SQL = ", ".join(f"'{status.value}'" for status in BUSY)
@@ -20,6 +21,9 @@ ENDED_SQL = ", ".join(f"'{status.value}'" for status in ENDED)
 
 # Of what follows a message, one is current.
 CURRENT_CHILD = "chat_messages_current_child_key"
+# A statement that waits for a thread's lock goes on with what it saw before. Every change of a thread's messages moves
+# its ``updated_at``, of which the lock gives the newest: where the two differ, the statement is to be sent once more.
+FRESH = "thread.updated_at = (SELECT seen.updated_at FROM chat_threads seen WHERE seen.id = thread.id)"
 # A row that a client wrote before the send of the same turn; the send's text replaces it.
 APPENDED = '{"appended": true}'
 
@@ -123,7 +127,7 @@ def _insert(
         made = behind_the_last(
             f"""
             WITH thread AS (
-                SELECT id FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD} FOR NO KEY UPDATE
+                SELECT id, updated_at FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD} FOR NO KEY UPDATE
             ), message AS (
                 INSERT INTO chat_messages (thread_id, turn_id, role, parts, author_id, client_id, metadata, parent_id)
                 SELECT id, %(turn_id)s::varchar, %(role)s::varchar, %(parts)s::jsonb,
@@ -131,7 +135,7 @@ def _insert(
                        %(metadata)s::jsonb,
                        (SELECT max(last.id) FROM chat_messages last
                          WHERE last.thread_id = thread.id AND last.is_current AND last.deleted_at IS NULL)
-                  FROM thread
+                  FROM thread WHERE {FRESH}
                 ON CONFLICT (thread_id, turn_id, role) WHERE turn_id IS NOT NULL {conflict}
                 RETURNING *
             ), activity AS (
@@ -267,6 +271,29 @@ def read_turn_message(scope: Scope, thread_id: uuid.UUID, turn_id: str, role: st
     if found is None:
         raise MessageNotFound
     return stored_message(found)
+
+
+def read_question(scope: Scope, turn: StoredTurn) -> StoredMessage:
+    """The user message that a turn answers: its own, or the one that another answer was asked for. Raises
+    MessageNotFound.
+    """
+    try:
+        return read_turn_message(scope, turn.conversation, turn.turn_id, "user")
+    except MessageNotFound:
+        found = row(
+            f"""
+            SELECT {COLUMNS} FROM chat_messages
+             WHERE id = (SELECT parent_id FROM chat_messages
+                          WHERE thread_id = %(thread)s AND turn_id = %(turn_id)s AND role = 'assistant')
+               AND role = 'user' AND EXISTS (SELECT FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD})
+            """,
+            thread=turn.conversation,
+            turn_id=turn.turn_id,
+            scope_user=scope.user_id,
+        )
+        if found is None:
+            raise
+        return stored_message(found)
 
 
 USAGE_SHOWN = (

@@ -89,18 +89,14 @@ def read_versions(scope: Scope, message_id: int) -> list[Version]:
     """
     found = rows(
         f"""
-        SELECT {
-            COLUMNS.replace("id,", "v.id,", 1)
-            .replace("turn_id", "v.turn_id")
-            .replace("created_at", "v.created_at")
-            .replace("client_id", "v.client_id")
-        }, v.is_current, t.id AS turn, t.status
-          FROM chat_messages m
-          JOIN chat_threads ON chat_threads.id = m.thread_id
-          JOIN chat_messages v ON v.id = coalesce(m.version_of_id, m.id)
-                               OR v.version_of_id = coalesce(m.version_of_id, m.id)
-          LEFT JOIN chat_turns t ON t.thread_id = v.thread_id AND t.turn_id = v.turn_id
-         WHERE m.id = %(message)s AND v.deleted_at IS NULL AND {VISIBLE_THREAD} ORDER BY v.id
+        WITH first AS (SELECT coalesce(version_of_id, id) AS id FROM chat_messages WHERE id = %(message)s)
+        SELECT {COLUMNS}, is_current,
+               (SELECT t.id FROM chat_turns t WHERE t.thread_id = v.thread_id AND t.turn_id = v.turn_id) AS turn,
+               (SELECT t.status FROM chat_turns t WHERE t.thread_id = v.thread_id AND t.turn_id = v.turn_id)
+          FROM chat_messages v
+         WHERE (id = (SELECT id FROM first) OR version_of_id = (SELECT id FROM first)) AND deleted_at IS NULL
+           AND EXISTS (SELECT FROM chat_threads WHERE chat_threads.id = v.thread_id AND {VISIBLE_THREAD})
+         ORDER BY id
         """,
         message=message_id,
         scope_user=scope.user_id,
@@ -142,6 +138,7 @@ def restore(scope: Scope, message_id: int) -> uuid.UUID:
         # In this order: of what follows a message, one is current at every moment.
         rows(LEAVE, thread=thread, path=path)
         rows(TAKE, path=path)
+        rows("UPDATE chat_threads SET updated_at = clock_timestamp() WHERE id = %(thread)s", thread=thread)
     return thread
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from functools import partial
 from typing import Any
 
 from chat import conf
-from chat.errors import Contention, InvalidInput, ServerFull, ThreadBusy
+from chat.errors import Contention, ServerFull, ThreadBusy
 from chat.models import TurnStatus
 from chat.protocol.requests import ChatBody, UserMessage, fingerprint, new_user_message
 from chat.store.begin import NewUserMessage, begin_turn_in
 from chat.store.crossing import in_thread
-from chat.store.messages import read_turn_message
+from chat.store.messages import read_question
 from chat.store.queue import enqueue_turn, queued_turns
 from chat.store.scope import Scope
 from chat.store.sql import ATTEMPTS
@@ -21,10 +22,12 @@ from chat.store.turns import StoredTurn, read_turn
 from chat.streams.writer import process_name
 from chat.telemetry import commit
 from chat.turns.recover import recover_expired
+from chat.turns.revise import begin_another_answer, begin_edit
 from chat.turns.run import begin_soon, is_draining, move_on, start_run
 from chat.turns.stop import stop_and_wait, stop_conversation
 
 TITLE_CHARS = 80
+Begin = partial[StoredTurn]
 
 
 async def start_turn(scope: Scope, body: ChatBody) -> StoredTurn:
@@ -37,22 +40,22 @@ async def start_turn(scope: Scope, body: ChatBody) -> StoredTurn:
     Raises InvalidInput, ThreadNotFound, TurnConflict, ThreadBusy, QueueFull, ServerFull, Contention; then nothing was
     written.
     """
-    if body.trigger != "submit-message":
-        raise InvalidInput("trigger", "Only submit-message is known here.")
-    if body.message_id is not None:
-        raise InvalidInput("messageId", "Only new messages can be sent here.")
-    message = new_user_message(body, max_chars=conf.get("MAX_MESSAGE_CHARS"))
+    if body.trigger == "submit-message":
+        message = new_user_message(body, max_chars=conf.get("MAX_MESSAGE_CHARS"))
+        begin: Begin = partial(_begin if body.message_id is None else begin_edit, scope, body, message)
+    else:
+        begin = partial(begin_another_answer, scope, body)
     # Shielded: a client that hangs up in this moment must not leave a begun turn without a run.
-    return await asyncio.shield(begin_soon(_start(scope, body, message)))
+    return await asyncio.shield(begin_soon(_start(scope, body, begin)))
 
 
-async def _start(scope: Scope, body: ChatBody, message: UserMessage) -> StoredTurn:
+async def _start(scope: Scope, body: ChatBody, begin: Begin) -> StoredTurn:
     try:
-        turn = await in_thread(_begin, scope, body, message)
+        turn = await in_thread(begin)
     except ThreadBusy as busy:
         if not await _means_stop(scope, body, busy.details["turn"]):
             raise
-        turn = await _begin_instead(scope, body, message, busy.details["turn"])
+        turn = await _begin_instead(scope, begin, busy)
     if turn.status == TurnStatus.QUEUED:
         # Nothing may be busy any more, and whoever ended the last turn may be gone.
         move_on(lambda: [turn.conversation])
@@ -61,30 +64,41 @@ async def _start(scope: Scope, body: ChatBody, message: UserMessage) -> StoredTu
     return turn
 
 
-async def _begin_instead(scope: Scope, body: ChatBody, message: UserMessage, busy: int) -> StoredTurn:
+async def _begin_instead(scope: Scope, begin: Begin, busy: ThreadBusy) -> StoredTurn:
     """Stop the busy turn and begin this one; before those that wait, where some do."""
-    stored = await in_thread(read_turn, scope, busy)
+    pk = busy.details["turn"]
+    stored = await in_thread(read_turn, scope, pk)
     waiting = await in_thread(queued_turns, scope, stored.conversation)
     if waiting or stored.status == TurnStatus.QUEUED:
-        turn = await in_thread(_begin, scope, body, message, first=True)
+        if begin.func is not _begin:  # what it revises may be another message by then
+            raise busy
+        turn = await in_thread(begin, first=True)
         if turn.created and turn.status == TurnStatus.QUEUED:
-            await stop_conversation(scope, stored.conversation, only=busy)
+            await stop_conversation(scope, stored.conversation, only=pk)
         return turn
-    await stop_and_wait(scope, busy)
+    await stop_and_wait(scope, pk)
     if is_draining():  # that took a while
         raise ServerFull
-    return await in_thread(_begin, scope, body, message)
+    return await in_thread(begin)
 
 
 async def _means_stop(scope: Scope, body: ChatBody, busy: int) -> bool:
     if body.on_busy is not None:
         return body.on_busy == "stop"
-    turn = await in_thread(read_turn, scope, busy)
-    names = {turn.turn_id}
-    if turn.status != TurnStatus.QUEUED:
-        asked = await in_thread(read_turn_message, scope, turn.conversation, turn.turn_id, "user")
-        names |= {str(asked.id), asked.client_id or turn.turn_id}
-    return any(isinstance(one, dict) and one.get("id") in names for one in body.messages[:-1])
+    names = await in_thread(_names_of, scope, busy)
+    # A new message is not history; what is edited or answered once more is.
+    is_new = body.trigger == "submit-message" and body.message_id is None
+    history = body.messages[:-1] if is_new else body.messages
+    return any(isinstance(one, dict) and one.get("id") in names for one in history)
+
+
+def _names_of(scope: Scope, busy: int) -> set[str]:
+    """How a client may call the question of a busy turn."""
+    turn = read_turn(scope, busy)
+    if turn.status == TurnStatus.QUEUED:
+        return {turn.turn_id}
+    asked = read_question(scope, turn)
+    return {turn.turn_id, str(asked.id), asked.client_id or turn.turn_id}
 
 
 def _begin(scope: Scope, body: ChatBody, message: UserMessage, *, first: bool = False) -> StoredTurn:

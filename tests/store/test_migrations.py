@@ -43,7 +43,10 @@ def is_valid(index: str) -> bool | None:
 def message_of(thread: Thread, role: str, turn_id: str | None = None) -> int:
     """A message as the tables of then have it; its id. The model of today knows columns that are still to come."""
     made = execute(
-        "INSERT INTO chat_messages (thread_id, role, turn_id) VALUES (%s, %s, %s) RETURNING id", thread.pk, role, turn_id
+        "INSERT INTO chat_messages (thread_id, role, turn_id) VALUES (%s, %s, %s) RETURNING id",
+        thread.pk,
+        role,
+        turn_id,
     )
     return int(made[0][0])
 

@@ -78,3 +78,11 @@ class Hurries:
     async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
         for _ in range(2000):
             yield {"type": "text-delta", "id": "1", "delta": "x" * 500}
+
+
+class Patient:
+    """Says nothing for as long as it may."""
+
+    async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
+        await asyncio.sleep(3600)
+        yield {"type": "text-delta", "id": "1", "delta": "At last."}
