@@ -121,11 +121,11 @@ def replace_messages(
     with transaction.atomic(using=connection().alias):
         chat = lock_chat(scope, chat_id)
         busy = row(
-            f"SELECT id, turn_id FROM chat_turns WHERE copilot_chat_id = %(chat)s AND status IN ({BUSY_SQL})",
+            f"SELECT id, turn_id, status FROM chat_turns WHERE copilot_chat_id = %(chat)s AND status IN ({BUSY_SQL})",
             chat=chat_id,
         )
         if busy is not None:
-            raise ChatBusy(turn=busy["id"], turn_id=busy["turn_id"], cursor=f"{busy['id']}-0")
+            raise chat_busy(busy)
         if chat.messages_version != version:
             raise StaleMessages(messages_version=chat.messages_version)
         array = "array_behind = true" if phase() == Phase.MIRROR_ONLY else "messages = %(messages)s::jsonb"
@@ -190,6 +190,17 @@ def import_chat(user_id: int, *, title: str, model: str, elements: Sequence[Elem
         else:
             mirror.mirrored(new, lambda: mirror.copy_array(new))
     return new
+
+
+def chat_busy(turn: dict[str, Any]) -> ChatBusy:
+    """What somebody is told who has to wait for this turn: where its stream is."""
+    return ChatBusy(
+        turn=turn["id"],
+        turn_id=turn["turn_id"],
+        stream_id=turn["turn_id"],
+        status=turn["status"],
+        cursor=f"{turn['id']}-0",
+    )
 
 
 def _mirror(chat: LockedChat, element: Element, place: int, **fields: Any) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from django.db import transaction
 
-from chat.errors import ChatBusy, ChatNotFound, Contention, TurnConflict, TurnNotFound
+from chat.errors import Contention, TurnConflict, TurnNotFound
 from chat.protocol.copilot import timestamp
-from chat.store.copilot import LockedChat, lock_chat, write_user_message
+from chat.store.copilot import LockedChat, chat_busy, lock_chat, write_user_message
 from chat.store.elements import last_elements
 from chat.store.messages import BUSY_SQL
 from chat.store.scope import VISIBLE_CHAT, Scope
@@ -93,14 +93,6 @@ def turn_of_stream(scope: Scope, stream_id: str) -> StoredTurn:
     return stored_turn(found)
 
 
-def require_chat(scope: Scope, chat_id: uuid.UUID) -> None:
-    """Raises ChatNotFound unless the asker may see this chat."""
-    if not row(
-        f"SELECT 1 FROM copilot_chats WHERE id = %(chat)s AND {VISIBLE_CHAT}", chat=chat_id, scope_user=scope.user_id
-    ):
-        raise ChatNotFound
-
-
 def _write(chat: LockedChat, turn: StoredTurn, said: dict[str, Any]) -> None:
     element = {"id": turn.turn_id, "role": "user", **said, "timestamp": timestamp(turn.created_at)}
     if not write_user_message(chat, element, stream_id=turn.turn_id):
@@ -119,13 +111,7 @@ def _turn_there(scope: Scope, chat_id: uuid.UUID, turn_id: str, fingerprint: str
     busy = find(scope, f"t.copilot_chat_id = %(chat)s AND t.status IN ({BUSY_SQL})", chat=chat_id)
     if busy is None:
         raise Contention  # its row was deleted, by somebody who holds no lock
-    raise ChatBusy(
-        turn=busy["id"],
-        turn_id=busy["turn_id"],
-        stream_id=busy["turn_id"],
-        status=busy["status"],
-        cursor=f"{busy['id']}-0",
-    )
+    raise chat_busy(busy)
 
 
 NEW_CHAT = """
