@@ -9,13 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import transaction
 
 from chat.errors import ChatNotFound, Contention, InvalidInput
 from chat.store.copilot import import_chat, lock_chat
 from chat.store.messages import BUSY_SQL
 from chat.store.scope import VISIBLE_CHAT, Scope
-from chat.store.sql import ATTEMPTS, Row, connection, decoded, encoded, row, rows
+from chat.store.sql import ATTEMPTS, Row, connection, decoded, encoded, one_transaction, row, rows
 from chat.store.transcript import Said, read_transcript
 from chat.store.turns import StoredTurn, live_turn
 from chat.store.usage import USAGE_COLUMNS, USAGE_VALUES, UsageFigures
@@ -124,7 +123,7 @@ def delete_chat(scope: Scope, chat_id: uuid.UUID) -> None:
     A turn that is live in it loses its row: whoever runs it is told, and what it has used is not known any more. That
     it was run is kept, like every usage row.
     """
-    with transaction.atomic(using=connection().alias):
+    with one_transaction():
         lock_chat(scope, chat_id)
         rows(LEAVE_USAGE, chat=chat_id, **UsageFigures().parameters())
         rows("DELETE FROM copilot_chats WHERE id = %(chat)s", chat=chat_id)
@@ -155,7 +154,7 @@ def import_chats(username: str | None, scope: Scope, chats: Sequence[dict[str, A
         if found is None:
             raise InvalidInput("user", "There is no such user.")
         user_id = found.pk
-    with transaction.atomic(using=connection().alias):
+    with one_transaction():
         return [
             import_chat(
                 user_id, title=chat["title"], model=chat["model"], elements=chat["messages"], config=chat["config"]

@@ -11,14 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
-
 from chat.conf import Phase, phase
 from chat.errors import ChatBusy, ChatNotFound, MessageNotFound, StaleMessages
 from chat.store import mirror
 from chat.store.messages import BUSY_SQL
 from chat.store.scope import Scope
-from chat.store.sql import connection, decoded, encoded, row, rows
+from chat.store.sql import decoded, encoded, one_transaction, row, rows
 
 Element = dict[str, Any]
 
@@ -118,7 +116,7 @@ def replace_messages(
     Raises ChatNotFound; StaleMessages when the history has changed since, and ChatBusy while a turn is live, whose
     messages the caller cannot know: nothing is written then.
     """
-    with transaction.atomic(using=connection().alias):
+    with one_transaction():
         chat = lock_chat(scope, chat_id)
         busy = row(
             f"SELECT id, turn_id, status FROM chat_turns WHERE copilot_chat_id = %(chat)s AND status IN ({BUSY_SQL})",
@@ -148,7 +146,7 @@ def fork_chat(scope: Scope, chat_id: uuid.UUID, up_to: str) -> uuid.UUID:
     """A new chat of the asker with the history up to and with the message ``up_to``: ids, times and model are kept, no
     stream is live in it. Raises ChatNotFound, MessageNotFound.
     """
-    with transaction.atomic(using=connection().alias):
+    with one_transaction():
         chat = lock_chat(scope, chat_id)
         source = FORK_OF_MIRROR if phase() == Phase.MIRROR_ONLY else FORK_OF_ARRAY
         made = row(
@@ -169,7 +167,7 @@ def fork_chat(scope: Scope, chat_id: uuid.UUID, up_to: str) -> uuid.UUID:
 
 def import_chat(user_id: int, *, title: str, model: str, elements: Sequence[Element], config: Any = None) -> uuid.UUID:
     """A new chat of a user out of another system's array."""
-    with transaction.atomic(using=connection().alias):
+    with one_transaction():
         only = phase() == Phase.MIRROR_ONLY
         made = row(
             """

@@ -6,15 +6,13 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
-
 from chat.errors import Contention, TurnConflict, TurnNotFound
 from chat.protocol.copilot import timestamp
 from chat.store.copilot import LockedChat, chat_busy, lock_chat, write_user_message
 from chat.store.elements import last_elements
 from chat.store.messages import BUSY_SQL
 from chat.store.scope import VISIBLE_CHAT, Scope
-from chat.store.sql import connection, encoded, row, rows
+from chat.store.sql import encoded, one_transaction, row, rows
 from chat.store.turns import TURN_COLUMNS, StoredTurn, find, stored_turn
 
 
@@ -52,7 +50,7 @@ def begin_copilot_turn(
 
     With ``new`` a chat that is not there is made. ``title`` names one that has no title yet. Raises ChatNotFound.
     """
-    with transaction.atomic(using=connection().alias):
+    with one_transaction():
         if new is not None:
             rows(NEW_CHAT, chat=chat_id, scope_user=scope.user_id, title=new.title, model=new.model)
         chat = lock_chat(scope, chat_id)
