@@ -29,11 +29,16 @@ def find_element(scope: Scope, chat_id: uuid.UUID, element_id: str) -> Element |
     return None if found is None else _element(found["content"])
 
 
-def _element(text: str) -> Element:
+def value_of(text: str) -> Any:
+    """A JSON value that any program may have written."""
     try:
-        value = decoded(text)
-    except orjson.JSONDecodeError:  # a number that only PostgreSQL holds, from another program
-        value = clean(json.loads(text))
+        return decoded(text)
+    except orjson.JSONDecodeError:  # a number that only PostgreSQL holds
+        return clean(json.loads(text))
+
+
+def _element(text: str) -> Element:
+    value = value_of(text)
     assert isinstance(value, dict)  # what is no object has no id
     return value
 
