@@ -1,0 +1,53 @@
+"""A history read in pages, in every phase the same."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from chat.conf import Phase
+from chat.errors import ChatNotFound, MessageNotFound
+from chat.store.scope import Scope
+from chat.store.transcript import read_transcript
+from tests.copilot.chats import chat_with, element, elements
+
+pytestmark = [pytest.mark.django_db, pytest.mark.parametrize("phase", list(Phase))]
+
+
+@pytest.fixture(autouse=True)
+def in_phase(phase: Phase, settings: Any) -> None:
+    settings.COPILOT_MESSAGES_PHASE = phase
+
+
+def names(asker: Scope, chat: uuid.UUID, **page: Any) -> list[str]:
+    return [one.message_id for one in read_transcript(asker, chat, **page)]
+
+
+def test_the_last_messages_come_first_and_their_predecessors_after_them(asker: Scope) -> None:
+    chat = chat_with(asker, "u1", "a1", "u2", "a2", "u3")
+    assert names(asker, chat, limit=2) == ["a2", "u3"]
+    assert names(asker, chat, limit=2, before="a2") == ["a1", "u2"]
+    assert names(asker, chat, limit=2, before="u1") == []
+    assert names(asker, chat) == ["u1", "a1", "u2", "a2", "u3"]
+    with pytest.raises(MessageNotFound):
+        names(asker, chat, before="nowhere")
+
+
+def test_bad_elements_look_the_same_in_every_phase(asker: Scope) -> None:
+    nameless = {"role": "user", "content": "no id"}
+    messages = [None, element("u1"), 7, nameless, element("u1", content="again"), *elements("a1"), {"id": "odd"}]
+    chat = chat_with(asker, messages=messages)
+    assert names(asker, chat)[0] == "u1"
+    assert [len(name) > 30 for name in names(asker, chat)] == [False, True, False, False]
+    assert names(asker, chat)[2:] == ["a1", "odd"]
+    assert '"words of u1"' in read_transcript(asker, chat)[0].content
+
+
+def test_an_empty_history_is_no_missing_chat(asker: Scope, other_user: Any) -> None:
+    assert names(asker, chat_with(asker)) == []
+    with pytest.raises(ChatNotFound):
+        names(asker, uuid.uuid4())
+    with pytest.raises(ChatNotFound):
+        names(asker, chat_with(Scope(other_user.pk), "u1"))
