@@ -51,8 +51,10 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 100 AS $$
                    coalesce(jsonb_typeof(e.value -> 'role') = 'string'
                             AND octet_length(e.role) BETWEEN 1 AND 64, false) AS has_role,
                    CASE WHEN e.stamp LIKE '____-__-__T__:__:__.___Z' AND e.stamp ~ '^(?:[0-9]+[-T:.Z])+$'
-                             AND substr(e.stamp, 1, 1) BETWEEN '1' AND '9' AND substr(e.stamp, 2, 1) BETWEEN '0' AND '9'
-                             AND substr(e.stamp, 3, 1) BETWEEN '0' AND '9' AND substr(e.stamp, 22, 1) BETWEEN '0' AND '9'
+                             AND substr(e.stamp, 1, 1) BETWEEN '1' AND '9'
+                             AND substr(e.stamp, 2, 1) BETWEEN '0' AND '9'
+                             AND substr(e.stamp, 3, 1) BETWEEN '0' AND '9'
+                             AND substr(e.stamp, 22, 1) BETWEEN '0' AND '9'
                              AND substr(e.stamp, 6, 2) BETWEEN '01' AND '12'
                              AND substr(e.stamp, 9, 2) BETWEEN '01' AND '28'
                              AND substr(e.stamp, 12, 2) <= '23' AND substr(e.stamp, 15, 2) <= '59'
