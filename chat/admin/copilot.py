@@ -194,8 +194,18 @@ class ReconcileRunAdmin(ReadOnlyAdmin[ReconcileRun]):
     sortable_by = ("begun",)
     search_fields = ("scope",)
     search_help_text = "A chat's id, or an interval."
-    fields = ("mode", "scope", "in_phase", "verdict", "chat_count", "message_count", "found_value", "mended_value",
-              "example_values", "moments")
+    fields = (
+        "mode",
+        "scope",
+        "in_phase",
+        "verdict",
+        "chat_count",
+        "message_count",
+        "found_value",
+        "mended_value",
+        "example_values",
+        "moments",
+    )
 
     def ids(self, term: str) -> Q:
         return Q(pk=as_number(term)) if as_number(term) else Q(pk__in=[])

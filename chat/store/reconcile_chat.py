@@ -6,6 +6,7 @@ import uuid
 
 from chat.conf import phase
 from chat.models import ReconcileMode
+from chat.store.drift import DRIFT
 from chat.store.reconcile import Step, reconcile
 from chat.store.reconcile_range import chats_by_id
 from chat.store.reconcile_runs import begin_run, finish_run
@@ -24,8 +25,8 @@ def repair_chat(chat: uuid.UUID) -> Step:
         run,
         chats=total.chats,
         messages=total.messages,
-        found=total.found,
-        mended=total.found - total.left,
+        found={kind.value: number for kind, number in total.found.items()},
+        mended={kind.value: total.found[kind] - total.left[kind] for kind in DRIFT},
         examples=[],
         is_clean=not (+total.left or total.busy or total.behind),
     )
