@@ -163,7 +163,7 @@ class CopilotChatAdmin(ReadOnlyAdmin[CopilotChat]):
         allowed = self.may_view(request, CopilotMessage) and phase() != Phase.JSONB
         only_drift = "drift" in request.GET
         offset = as_number(request.GET.get("offset", "")) or 0
-        found = compare([obj.pk], examples=0).counts.get(obj.pk, Counter()) if allowed else Counter()
+        found = compare([obj.pk], examples=1).counts.get(obj.pk, Counter()) if allowed else Counter()
         pairs = side_by_side(obj.pk, offset=offset, limit=PAIRS + 1, only_drift=only_drift) if allowed else None
         drifted = any(found[kind] for kind in DRIFT)
         context |= {
