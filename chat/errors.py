@@ -45,10 +45,10 @@ class NotAuthenticated(ChatError):
 
 
 class AccessLost(NotAuthenticated):
-    """An open stream's reader logged out, or may not see the thread any more."""
+    """An open stream's reader logged out, or may not see the conversation any more."""
 
     code = "access_lost"
-    message = "Your access to this thread has ended."
+    message = "Your access to this conversation has ended."
 
 
 class OriginRefused(ChatError):
@@ -70,14 +70,14 @@ class ThreadNotFound(NotFound):
     message = "There is no such thread."
 
 
+class ChatNotFound(NotFound):
+    code = "chat_not_found"
+    message = "There is no such copilot chat."
+
+
 class TurnNotFound(NotFound):
     code = "turn_not_found"
     message = "There is no such turn."
-
-
-class ChatNotFound(NotFound):
-    code = "chat_not_found"
-    message = "There is no such chat."
 
 
 class MessageNotFound(NotFound):
@@ -107,10 +107,10 @@ class ThreadBusy(Conflict):
 
 
 class ChatBusy(Conflict):
-    """A turn of the copilot chat is live; ``details`` name it and its cursor. Nothing was written."""
+    """A turn of the copilot chat is live; ``details`` name it, its stream and its cursor. Nothing was written."""
 
     code = "chat_busy"
-    message = "The chat is answering another message."
+    message = "The copilot chat is answering another message."
 
 
 class StaleMessages(Conflict):

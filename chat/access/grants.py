@@ -12,7 +12,7 @@ from rest_framework.request import Request
 
 from chat.access.scopes import scope_of
 from chat.models import ApiToken
-from chat.store.access import active_users, living_sessions, living_tokens, visible_threads
+from chat.store.access import active_users, living_sessions, living_tokens, visible_conversations
 from chat.store.scope import Scope
 
 
@@ -27,22 +27,22 @@ class Grant:
 
 
 def standing(readers: Sequence[tuple[Grant, UUID]]) -> list[bool]:
-    """Whether each reader of a thread may go on reading: session, token and user are good, the thread is theirs to
-    see. A handful of statements however many they are.
+    """Whether each reader of a conversation may go on reading: session, token and user are good, it is theirs to see.
+    A handful of statements however many they are.
     """
     grants = [grant for grant, _ in readers]
     sessions = living_sessions({grant.session_key for grant in grants if grant.session_key})
     tokens = living_tokens({grant.token for grant in grants if grant.token})
     users = active_users({grant.scope.user_id for grant in grants})
     hashes = {pk: _session_hash(user) for pk, user in users.items()}
-    threads = visible_threads((grant.scope, thread) for grant, thread in readers)
+    visible = visible_conversations((grant.scope, conversation) for grant, conversation in readers)
 
     def holds(grant: Grant) -> bool:
         if grant.session_key is not None:
             return grant.session_key in sessions and hashes.get(grant.scope.user_id) == grant.session_hash
         return grant.scope.user_id in users and (grant.token is None or grant.token in tokens)
 
-    return [holds(grant) and (grant.scope, thread) in threads for grant, thread in readers]
+    return [holds(grant) and (grant.scope, conversation) in visible for grant, conversation in readers]
 
 
 def grant_of(request: Request) -> Grant:

@@ -34,9 +34,9 @@ from chat.protocol.usage import UsageMeter
 class TurnContext:
     """What an agent is told of the turn it answers, and where it says what the turn cost.
 
-    ``history`` are AI SDK messages (``{"id", "role", "parts"}``), oldest first, the new user message last and
-    also in ``message``. When the turn is stopped, the run is cancelled: ``asyncio.CancelledError`` comes up at
-    the agent's next ``await``; let it pass.
+    ``thread_id`` is the id of the conversation: a thread's, or a copilot chat's. ``history`` are AI SDK messages
+    (``{"id", "role", "parts"}``), oldest first, the new user message last and also in ``message``. When the turn is
+    stopped, the run is cancelled: ``asyncio.CancelledError`` comes up at the agent's next ``await``; let it pass.
     """
 
     thread_id: str

@@ -46,7 +46,7 @@ from chat.streams.cursors import Cursor, parse_cursor
 from chat.streams.readers import while_allowed
 from chat.turns.read import read_stream
 from chat.turns.start import start_turn
-from chat.turns.stop import stop_thread, stop_turn
+from chat.turns.stop import stop_conversation, stop_turn
 
 logger = logging.getLogger(__name__)
 
@@ -93,9 +93,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """A stream as the answer, for as long as the asker may see the thread."""
+    """A stream as the answer, for as long as the asker may see the conversation."""
 
-    thread: UUID
+    conversation: UUID
     frames: AsyncIterator[bytes]
 
 
@@ -128,7 +128,7 @@ def asgi(method: str) -> Callable[[Endpoint], Callable[..., HttpResponse]]:
 async def send_message(asked: Asked) -> Streamed:
     """``POST /api/chat``: begin a turn, or join the one that this retry means, and stream it."""
     turn = await start_turn(asked.asker, parse(asked.body, ChatBody))
-    return await _stream(asked, turn)
+    return await streamed(asked, turn)
 
 
 @asgi("GET")
@@ -145,9 +145,9 @@ async def resume(asked: Asked, thread_id: str) -> Answer | Streamed:
         turn = await in_thread(read_turn, asked.asker, cursor.turn)
         if turn.thread_id != thread:
             raise TurnNotFound
-        return await _stream(asked, turn, cursor.seq)
+        return await streamed(asked, turn, cursor.seq)
     live = await in_thread(live_turn, asked.asker, thread)
-    return Answer(204) if live is None else await _stream(asked, live)
+    return Answer(204) if live is None else await streamed(asked, live)
 
 
 @asgi("GET")
@@ -157,18 +157,19 @@ async def turn_stream(asked: Asked, pk: int) -> Streamed:
     if cursor is not None and cursor.turn != pk:
         raise TurnNotFound
     turn: StoredTurn = await in_thread(read_turn, asked.asker, pk)
-    return await _stream(asked, turn, cursor.seq if cursor else 0)
+    return await streamed(asked, turn, cursor.seq if cursor else 0)
 
 
-async def _stream(asked: Asked, turn: StoredTurn, after: int = 0) -> Streamed:
-    return Streamed(turn.thread_id, await read_stream(asked.asker, turn, after))
+async def streamed(asked: Asked, turn: StoredTurn, after: int = 0) -> Streamed:
+    """The stream of a turn that the asker may see, behind chunk ``after``. Raises CursorGone."""
+    return Streamed(turn.conversation, await read_stream(asked.asker, turn, after))
 
 
 @asgi("POST")
 async def stop(asked: Asked, thread_id: str) -> Answer:
     """``POST /api/chat/{id}/stop``: 202 with the turn that is asked to stop, 200 ``idle`` when none is live."""
     thread = await in_thread(find_thread, asked.asker, checked_name(thread_id, "thread_id"))
-    turn = await stop_thread(asked.asker, thread)
+    turn = await stop_conversation(asked.asker, thread)
     return Answer(200, {"status": "idle"}) if turn is None else Answer(202, {"status": "stopping", "turn": turn})
 
 
@@ -214,7 +215,7 @@ async def _serve(
             await _send_answer(send, answer)
         else:
             try:
-                with while_allowed(grant, answer.thread):
+                with while_allowed(grant, answer.conversation):
                     await _send_stream(answer.frames, receive, send)
             except AccessLost:
                 with suppress(OSError, TimeoutError):  # it may not even read

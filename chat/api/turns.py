@@ -21,6 +21,7 @@ def shown(turn: StoredTurn) -> dict[str, Any]:
     return {
         "turn": turn.pk,
         "thread_id": turn.thread_id,
+        "copilot_chat_id": turn.copilot_chat_id,
         "turn_id": turn.turn_id,
         "status": turn.status,
         "trigger": turn.trigger,

@@ -32,6 +32,7 @@ def _named(value: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH), AfterValidator(_named)]
+Model = Annotated[str, Field(max_length=200), AfterValidator(_named)]
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT, strict=True)]
 
 
@@ -75,7 +76,7 @@ class ChatBody(Body):
     message_id: Name | None = Field(default=None, alias="messageId")
     turn_id: Name | None = None
     mentioned_documents: list[MentionedDocument] = Field(default_factory=list, max_length=DOCUMENTS)
-    model: Annotated[str, Field(max_length=200), AfterValidator(_named)] | None = None
+    model: Model | None = None
     on_busy: Literal["reject", "stop", "enqueue"] | None = None
 
 

@@ -1,4 +1,4 @@
-"""Whether those who were let in may stay: sessions, tokens, users and threads, each kind in one statement."""
+"""Whether those who were let in may stay: sessions, tokens, users and conversations, each kind in one statement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.contrib.sessions.backends import db, signed_cookies
 from django.utils import timezone
 
 from chat.models import ApiToken, Thread
-from chat.store.scope import Scope, visible_thread
+from chat.store.scope import Scope, visible_chat, visible_thread
 from chat.store.sql import connection, rows
 
 
@@ -42,18 +42,20 @@ def active_users(pks: Collection[Any]) -> dict[Any, AbstractBaseUser]:
     return {pk: user for pk, user in users.items() if user.is_active}
 
 
-def visible_threads(asked: Iterable[tuple[Scope, UUID]]) -> set[tuple[Scope, UUID]]:
-    """Those pairs whose thread the asker may (still) see."""
+def visible_conversations(asked: Iterable[tuple[Scope, UUID]]) -> set[tuple[Scope, UUID]]:
+    """Those pairs whose thread or copilot chat the asker may (still) see."""
     pairs = list(set(asked))
     kind = Thread._meta.get_field("owner").db_type(connection())  # a host's users may have other keys than numbers
+    user = f"asked.user_id::{kind}"
     found = rows(
         f"""
-        SELECT asked.place FROM unnest(%(users)s::text[], %(threads)s::uuid[])
-                                WITH ORDINALITY AS asked (user_id, thread, place)
-          JOIN chat_threads ON chat_threads.id = asked.thread
-         WHERE {visible_thread(f"asked.user_id::{kind}")}
+        SELECT asked.place FROM unnest(%(users)s::text[], %(conversations)s::uuid[])
+                                WITH ORDINALITY AS asked (user_id, conversation, place)
+          LEFT JOIN chat_threads ON chat_threads.id = asked.conversation
+          LEFT JOIN copilot_chats ON copilot_chats.id = asked.conversation
+         WHERE {visible_thread(user)} OR {visible_chat(user)}
         """,
         users=[str(scope.user_id) for scope, _ in pairs],
-        threads=[thread for _, thread in pairs],
+        conversations=[conversation for _, conversation in pairs],
     )
     return {pairs[one["place"] - 1] for one in found}

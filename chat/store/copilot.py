@@ -11,14 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
-
 from chat.conf import Phase, phase
 from chat.errors import ChatBusy, ChatNotFound, MessageNotFound, StaleMessages
 from chat.store import mirror
 from chat.store.messages import BUSY_SQL
 from chat.store.scope import Scope
-from chat.store.sql import connection, decoded, encoded, row, rows
+from chat.store.sql import decoded, encoded, one_transaction, row, rows
 
 Element = dict[str, Any]
 
@@ -118,14 +116,14 @@ def replace_messages(
     Raises ChatNotFound; StaleMessages when the history has changed since, and ChatBusy while a turn is live, whose
     messages the caller cannot know: nothing is written then.
     """
-    with transaction.atomic(using=connection().alias):
+    with one_transaction():
         chat = lock_chat(scope, chat_id)
         busy = row(
-            f"SELECT id, turn_id FROM chat_turns WHERE copilot_chat_id = %(chat)s AND status IN ({BUSY_SQL})",
+            f"SELECT id, turn_id, status FROM chat_turns WHERE copilot_chat_id = %(chat)s AND status IN ({BUSY_SQL})",
             chat=chat_id,
         )
         if busy is not None:
-            raise ChatBusy(turn=busy["id"], turn_id=busy["turn_id"], cursor=f"{busy['id']}-0")
+            raise chat_busy(busy)
         if chat.messages_version != version:
             raise StaleMessages(messages_version=chat.messages_version)
         array = "array_behind = true" if phase() == Phase.MIRROR_ONLY else "messages = %(messages)s::jsonb"
@@ -148,7 +146,7 @@ def fork_chat(scope: Scope, chat_id: uuid.UUID, up_to: str) -> uuid.UUID:
     """A new chat of the asker with the history up to and with the message ``up_to``: ids, times and model are kept, no
     stream is live in it. Raises ChatNotFound, MessageNotFound.
     """
-    with transaction.atomic(using=connection().alias):
+    with one_transaction():
         chat = lock_chat(scope, chat_id)
         source = FORK_OF_MIRROR if phase() == Phase.MIRROR_ONLY else FORK_OF_ARRAY
         made = row(
@@ -169,7 +167,7 @@ def fork_chat(scope: Scope, chat_id: uuid.UUID, up_to: str) -> uuid.UUID:
 
 def import_chat(user_id: int, *, title: str, model: str, elements: Sequence[Element], config: Any = None) -> uuid.UUID:
     """A new chat of a user out of another system's array."""
-    with transaction.atomic(using=connection().alias):
+    with one_transaction():
         only = phase() == Phase.MIRROR_ONLY
         made = row(
             """
@@ -190,6 +188,17 @@ def import_chat(user_id: int, *, title: str, model: str, elements: Sequence[Elem
         else:
             mirror.mirrored(new, lambda: mirror.copy_array(new))
     return new
+
+
+def chat_busy(turn: dict[str, Any]) -> ChatBusy:
+    """What somebody is told who has to wait for this turn: where its stream is."""
+    return ChatBusy(
+        turn=turn["id"],
+        turn_id=turn["turn_id"],
+        stream_id=turn["turn_id"],
+        status=turn["status"],
+        cursor=f"{turn['id']}-0",
+    )
 
 
 def _mirror(chat: LockedChat, element: Element, place: int, **fields: Any) -> None:

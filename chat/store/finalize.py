@@ -6,8 +6,11 @@ import logging
 from enum import IntEnum
 from typing import Any
 
+from chat.errors import ChatNotFound
 from chat.models import TurnStatus
-from chat.store.sql import UNAVAILABLE, DatabaseError, encoded, row, rows, undone_on_error
+from chat.protocol.copilot import answer_element
+from chat.store.copilot import lock_chat, write_answer
+from chat.store.sql import UNAVAILABLE, DatabaseError, encoded, one_transaction, row, rows, undone_on_error
 from chat.store.stream_log import CHANNEL, LogRow, news
 from chat.store.turns import THREAD_CHANNEL, StoredTurn
 from chat.store.usage import USAGE_COLUMNS, USAGE_VALUES, UsageFigures
@@ -44,33 +47,31 @@ def finalize_assistant_turn(
     One compare-and-set on status and epoch, so that of a stop, a completion, a recovery and a process that wakes
     up late exactly one ends the turn; the others change nothing and get ``Ended.NO``. Where the usage row cannot be
     written, the answer is written without it, and the usage once more by itself, as ``missing``.
+
+    In a copilot chat the answer is an element of its array, and of the mirror. A stopped or failed turn that said
+    nothing leaves none.
     """
+    end = _end_in_thread if turn.copilot_chat_id is None else _end_in_chat
     ending = {
         "turn": turn.pk,
-        "thread": turn.thread_id,
         "epoch": turn.epoch,
         "status": status.value,
-        "parts": encoded(parts),
-        "metadata": encoded(metadata),
         "first_seq": log.first_seq if log else 0,
         "last_seq": log.last_seq if log else 0,
         "chunks": log.lines if log else None,
         "channel": CHANNEL,
-        "thread_channel": THREAD_CHANNEL,
         "news": next(iter(news(process, [turn.pk]))),
         "finish_reason": finish_reason,
         "error_code": error_code,
         "error_text": error_text,
     }
     try:
-        with undone_on_error():
-            return _ended(row(FINALIZE.format(usage=WITH_USAGE), **ending, **usage.parameters()))
+        return end(turn, parts, metadata, usage, ending | usage.parameters())
     except UNAVAILABLE:
         raise  # no database: nothing was wrong with the usage
     except DatabaseError:
         logger.exception("usage of turn %s could not be written; its answer is", turn.pk)
-    with undone_on_error():
-        ended = _ended(row(FINALIZE.format(usage=""), **ending))
+    ended = end(turn, parts, metadata, None, ending)
     if ended:
         try:
             with undone_on_error():
@@ -80,10 +81,51 @@ def finalize_assistant_turn(
     return ended
 
 
-def _ended(found: dict[str, Any] | None) -> Ended:
+def _end_in_thread(
+    turn: StoredTurn,
+    parts: list[dict[str, Any]],
+    metadata: dict[str, Any],
+    usage: UsageFigures | None,
+    ending: dict[str, Any],
+) -> Ended:
+    with undone_on_error():
+        found = row(
+            FINALIZE.format(usage=WITH_USAGE if usage else ""),
+            thread=turn.thread_id,
+            parts=encoded(parts),
+            metadata=encoded(metadata),
+            thread_channel=THREAD_CHANNEL,
+            **ending,
+        )
     if found is None:
         return Ended.NO
     return Ended.NEXT_WAITS if found["next_waits"] else Ended.YES
+
+
+def _end_in_chat(
+    turn: StoredTurn,
+    parts: list[dict[str, Any]],
+    metadata: dict[str, Any],
+    usage: UsageFigures | None,
+    ending: dict[str, Any],
+) -> Ended:
+    assert turn.copilot_chat_id is not None
+    with one_transaction():
+        try:
+            chat = lock_chat(None, turn.copilot_chat_id)
+        except ChatNotFound:  # deleted, and the turn with it
+            return Ended.NO
+        found = row(FINALIZE_IN_CHAT.format(usage=WITH_USAGE_IN_CHAT if usage else ""), **ending)
+        if found is None:
+            return Ended.NO
+        answer = None
+        if parts or ending["status"] == TurnStatus.COMPLETED:
+            answer = answer_element(str(turn.assistant_message_id), parts, metadata, found["finished_at"])
+        tokens = {}
+        if usage is not None and usage.source != "missing":
+            tokens = {"tokens_in": usage.prompt_tokens, "tokens_out": usage.completion_tokens}
+        write_answer(chat, turn_id=turn.turn_id, answer=answer, **tokens)
+    return Ended.YES
 
 
 # The thread's row is locked first, like everywhere: a send that waits for this turn's end in the busy index holds it.
@@ -121,9 +163,28 @@ WITH_USAGE = f""", usage AS (
       FROM turn LEFT JOIN message ON true
     ON CONFLICT DO NOTHING
 )"""
+# Behind ``lock_chat``, which is a statement of its own: it locks the chat before the turn, like everybody.
+FINALIZE_IN_CHAT = """
+WITH turn AS (
+    UPDATE chat_turns t
+       SET status = %(status)s, finish_reason = %(finish_reason)s, error_code = %(error_code)s,
+           error_text = %(error_text)s, last_seq = %(last_seq)s, finished_at = clock_timestamp()
+     WHERE t.id = %(turn)s AND t.epoch = %(epoch)s AND t.status = 'streaming'
+    RETURNING t.id, t.copilot_chat_id, t.user_id, t.finished_at
+), log AS (
+    INSERT INTO chat_stream_events (turn_id, first_seq, last_seq, chunks)
+    SELECT id, %(first_seq)s, %(last_seq)s, %(chunks)s::text FROM turn WHERE %(chunks)s::text IS NOT NULL
+){usage}
+SELECT finished_at, pg_notify(%(channel)s, %(news)s) FROM turn
+"""
+WITH_USAGE_IN_CHAT = f""", usage AS (
+    INSERT INTO token_usage (turn_id, copilot_chat_id, user_id, {USAGE_COLUMNS})
+    SELECT id, copilot_chat_id, user_id, {USAGE_VALUES} FROM turn
+    ON CONFLICT DO NOTHING
+)"""
 LATE_USAGE = f"""
-INSERT INTO token_usage (turn_id, message_id, thread_id, user_id, {USAGE_COLUMNS})
-SELECT t.id, m.id, t.thread_id, t.user_id, {USAGE_VALUES}
+INSERT INTO token_usage (turn_id, message_id, thread_id, copilot_chat_id, user_id, {USAGE_COLUMNS})
+SELECT t.id, m.id, t.thread_id, t.copilot_chat_id, t.user_id, {USAGE_VALUES}
   FROM chat_turns t
   LEFT JOIN chat_messages m ON m.thread_id = t.thread_id AND m.turn_id = t.turn_id AND m.role = 'assistant'
  WHERE t.id = %(turn)s

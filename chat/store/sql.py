@@ -8,7 +8,15 @@ from typing import Any
 
 import orjson
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError, ProgrammingError, connections, router, transaction
+from django.db import (
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connections,
+    router,
+    transaction,
+)
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.conninfo import conninfo_to_dict
 
@@ -25,6 +33,7 @@ __all__ = [
     "drop_broken_connections",
     "encoded",
     "listen_parameters",
+    "one_transaction",
     "row",
     "rows",
     "undone_on_error",
@@ -34,6 +43,9 @@ Row = dict[str, Any]
 
 # How often a loop looks again for a row that a rival made and may have deleted since, before it says so.
 ATTEMPTS = 10
+
+# The SQLSTATE of a session that was idle in its transaction for too long.
+SLEPT_TOO_LONG = "25P03"
 
 # What a statement raises when the database is away for a moment; the same statement may be tried again.
 UNAVAILABLE = (OperationalError, InterfaceError)
@@ -102,6 +114,22 @@ def encoded(value: Any) -> str:
 def decoded(text: str) -> Any:
     """The value of a jsonb column."""
     return orjson.loads(text)
+
+
+@contextmanager
+def one_transaction() -> Iterator[None]:
+    """A transaction, or a savepoint inside somebody's.
+
+    A process that slept in it may find that PostgreSQL has ended its session (``idle_in_transaction_session_timeout``).
+    psycopg has an InternalError for that; it is one of UNAVAILABLE here, like any other connection that is gone.
+    """
+    try:
+        with transaction.atomic(using=connection().alias):
+            yield
+    except InternalError as problem:
+        if getattr(problem.__cause__, "sqlstate", None) == SLEPT_TOO_LONG:
+            raise OperationalError(*problem.args) from problem
+        raise
 
 
 @contextmanager

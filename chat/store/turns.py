@@ -5,20 +5,23 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from chat.errors import TurnNotFound
 from chat.models import TurnStatus
-from chat.store.scope import VISIBLE_THREAD, Scope
+from chat.store.scope import VISIBLE_CHAT, VISIBLE_THREAD, Scope
 from chat.store.sql import decoded, row
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTurn:
-    """A turn row with the ids of its two messages (None where a message is gone or never was)."""
+    """A turn row with the ids of its two messages (None where a message is gone or never was): primary keys in a
+    thread; in a copilot chat the ids of the array's elements, the answer's also before there is one.
+    """
 
     pk: int
-    thread_id: uuid.UUID
+    thread_id: uuid.UUID | None
+    copilot_chat_id: uuid.UUID | None
     turn_id: str
     user_id: int | None
     status: str
@@ -32,9 +35,14 @@ class StoredTurn:
     error_text: str
     created_at: datetime
     finished_at: datetime | None
-    user_message_id: int | None
-    assistant_message_id: int | None
+    user_message_id: int | str | None
+    assistant_message_id: int | str | None
     created: bool = False
+
+    @property
+    def conversation(self) -> uuid.UUID:
+        """The thread or the copilot chat that it is a turn of."""
+        return cast(uuid.UUID, self.thread_id or self.copilot_chat_id)  # one of the two is set: a CHECK says so
 
     @property
     def streaming(self) -> bool:
@@ -43,27 +51,38 @@ class StoredTurn:
 
 # The channel on which a commit tells that a thread's turns have changed: its id.
 THREAD_CHANNEL = "chat_thread"
-TURN_COLUMNS = """t.id, t.thread_id, t.turn_id, t.user_id, t.status, t.epoch, t.trigger, t.model, t.request, t.last_seq,
-       t.finish_reason, t.error_code, t.error_text, t.created_at, t.finished_at, t.fingerprint"""
+TURN_COLUMNS = """t.id, t.thread_id, t.copilot_chat_id, t.turn_id, t.user_id, t.status, t.epoch, t.trigger, t.model,
+       t.request, t.last_seq, t.finish_reason, t.error_code, t.error_text, t.created_at, t.finished_at, t.fingerprint"""
+# Which conversation a turn belongs to, and whether the asker may see it, whichever kind it is.
+FROM_CONVERSATION = """chat_turns t
+          LEFT JOIN chat_threads ON chat_threads.id = t.thread_id
+          LEFT JOIN copilot_chats ON copilot_chats.id = t.copilot_chat_id"""
+VISIBLE_CONVERSATION = f"({VISIBLE_THREAD} OR {VISIBLE_CHAT})"
+IN_CONVERSATION = "(t.thread_id = %(conversation)s OR t.copilot_chat_id = %(conversation)s)"
 
 
 def message_id(role: str) -> str:
-    """SQL for the id of turn ``t``'s row of a role."""
+    """SQL for the id of turn ``t``'s row of a role; NULL in a copilot chat, which has no rows."""
     return f"""(SELECT m.id FROM chat_messages m
          WHERE m.thread_id = t.thread_id AND m.turn_id = t.turn_id AND m.role = '{role}')"""
 
 
+def answer_id(chat: uuid.UUID, turn_id: str) -> str:
+    """The id of a copilot turn's answer: told in the stream's first chunk, and the same whoever ends the turn."""
+    return str(uuid.uuid5(chat, turn_id))
+
+
 def read_turn(scope: Scope, pk: int, *, created: bool = False) -> StoredTurn:
-    """One turn. Raises TurnNotFound, also for a turn of a thread that the asker may not see."""
+    """One turn. Raises TurnNotFound, also for a turn of a conversation that the asker may not see."""
     found = find(scope, "t.id = %(pk)s", pk=pk)
     if found is None:
         raise TurnNotFound
     return stored_turn(found, created=created)
 
 
-def live_turn(scope: Scope, thread_id: uuid.UUID) -> StoredTurn | None:
-    """The thread's turn that is streaming, if one is."""
-    found = find(scope, "t.thread_id = %(thread)s AND t.status = 'streaming'", thread=thread_id)
+def live_turn(scope: Scope, conversation: uuid.UUID) -> StoredTurn | None:
+    """The conversation's turn that is streaming, if one is."""
+    found = find(scope, f"{IN_CONVERSATION} AND t.status = 'streaming'", conversation=conversation)
     return stored_turn(found) if found else None
 
 
@@ -90,7 +109,7 @@ def last_position(scope: Scope, thread_id: uuid.UUID) -> tuple[int, int]:
     return (found["id"], found["last_seq"]) if found else (0, 0)
 
 
-def request_stop(scope: Scope, thread_id: uuid.UUID, *, only: int | None = None) -> int | None:
+def request_stop(scope: Scope, conversation: uuid.UUID, *, only: int | None = None) -> int | None:
     """Note that the live turn is to stop, tell all processes, and return its number; None when no turn is live.
 
     Whether the stop or the turn's own end comes first is decided by ``finalize_assistant_turn``.
@@ -99,12 +118,13 @@ def request_stop(scope: Scope, thread_id: uuid.UUID, *, only: int | None = None)
         f"""
         WITH stopped AS (
         UPDATE chat_turns SET stop_requested_at = coalesce(stop_requested_at, clock_timestamp())
-         WHERE thread_id = (SELECT id FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD})
+         WHERE (thread_id = (SELECT id FROM chat_threads WHERE id = %(conversation)s AND {VISIBLE_THREAD})
+                OR copilot_chat_id = (SELECT id FROM copilot_chats WHERE id = %(conversation)s AND {VISIBLE_CHAT}))
            AND status = 'streaming' AND (%(only)s::bigint IS NULL OR id = %(only)s) RETURNING id
         )
         SELECT id, pg_notify('chat_stop', 'anybody ' || id) FROM stopped
         """,
-        thread=thread_id,
+        conversation=conversation,
         scope_user=scope.user_id,
         only=only,
     )
@@ -112,7 +132,7 @@ def request_stop(scope: Scope, thread_id: uuid.UUID, *, only: int | None = None)
 
 
 def request_stop_anyway(pk: int) -> None:
-    """The same for one turn of a thread that nobody may see any more."""
+    """The same for one turn of a conversation that nobody may see any more."""
     row(
         """
         WITH stopped AS (
@@ -130,8 +150,8 @@ def find(scope: Scope, condition: str, **params: Any) -> dict[str, Any] | None:
         f"""
         SELECT {TURN_COLUMNS},
                {message_id("user")} AS user_message_id, {message_id("assistant")} AS assistant_message_id
-          FROM chat_turns t JOIN chat_threads ON chat_threads.id = t.thread_id
-         WHERE {condition} AND {VISIBLE_THREAD}
+          FROM {FROM_CONVERSATION}
+         WHERE {condition} AND {VISIBLE_CONVERSATION}
         """,
         scope_user=scope.user_id,
         **params,
@@ -140,4 +160,6 @@ def find(scope: Scope, condition: str, **params: Any) -> dict[str, Any] | None:
 
 def stored_turn(found: dict[str, Any], *, created: bool = False) -> StoredTurn:
     fields = {name: value for name, value in found.items() if name not in ("id", "fingerprint", "request")}
+    if (chat := found["copilot_chat_id"]) is not None:
+        fields |= {"user_message_id": found["turn_id"], "assistant_message_id": answer_id(chat, found["turn_id"])}
     return StoredTurn(pk=found["id"], request=decoded(found["request"]), created=created, **fields)

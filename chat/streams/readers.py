@@ -1,6 +1,6 @@
 """The open readers of this process, and the end of those who may not read any more.
 
-Who was let in may log out, lose a token or the thread while the stream is open. All readers are asked about
+Who was let in may log out, lose a token or the conversation while the stream is open. All readers are asked about
 together, every ``CHAT_ACCESS_CHECK_SECONDS``, so an open stream still holds no connection and no thread.
 """
 
@@ -21,9 +21,9 @@ logger = logging.getLogger(__name__)
 
 
 class _Reader:
-    def __init__(self, grant: Grant, thread: UUID) -> None:
+    def __init__(self, grant: Grant, conversation: UUID) -> None:
         self.grant = grant
-        self.thread = thread
+        self.conversation = conversation
         self.lost = False
         self._task = asyncio.current_task()
 
@@ -39,11 +39,11 @@ _check: asyncio.Task[None] | None = None
 
 
 @contextmanager
-def while_allowed(grant: Grant, thread: UUID) -> Iterator[None]:
-    """Around the reading of a thread by the current task: it is cancelled, and AccessLost raised, as soon as the
+def while_allowed(grant: Grant, conversation: UUID) -> Iterator[None]:
+    """Around the reading of a conversation by the current task: it is cancelled, and AccessLost raised, as soon as the
     reader is found to have no right to it any more.
     """
-    reader = _Reader(grant, thread)
+    reader = _Reader(grant, conversation)
     _readers.add(reader)
     _see_to_it()
     try:
@@ -73,7 +73,7 @@ async def _look() -> None:
         await asyncio.sleep(conf.get("ACCESS_CHECK_SECONDS"))
         readers = list(_readers)
         try:
-            allowed = await in_thread(standing, [(reader.grant, reader.thread) for reader in readers])
+            allowed = await in_thread(standing, [(reader.grant, reader.conversation) for reader in readers])
         except Exception as problem:  # the database is away; nobody is shut out for that
             logger.warning("open streams could not be checked: %s", type(problem).__name__)
             continue

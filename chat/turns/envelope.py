@@ -13,8 +13,9 @@ from chat.store.turns import StoredTurn
 
 
 def opening(turn: StoredTurn) -> list[Chunk]:
-    """From ``start`` to the ids of both rows, which are primary keys and committed."""
-    metadata = {"thread_id": str(turn.thread_id), "turn_id": turn.turn_id}
+    """From ``start`` to the ids of both messages: those of rows are primary keys, and committed."""
+    kind = "thread_id" if turn.copilot_chat_id is None else "copilot_chat_id"
+    metadata = {kind: str(turn.conversation), "turn_id": turn.turn_id}
     if turn.model:
         metadata["model"] = turn.model
     # A queued turn has no answer yet.

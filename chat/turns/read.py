@@ -6,14 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-import orjson
-
-from chat.errors import CursorGone, MessageNotFound
+from chat.errors import CursorGone
 from chat.models import TurnStatus
 from chat.protocol import sse
 from chat.protocol.replay import replay
 from chat.store.crossing import in_thread
-from chat.store.messages import read_turn_message
+from chat.store.history import read_parts
 from chat.store.scope import Scope
 from chat.store.turns import StoredTurn
 from chat.streams.hub import find_stream, follow
@@ -35,12 +33,7 @@ async def read_frames(scope: Scope, turn: StoredTurn, after: int = 0) -> AsyncIt
         raise CursorGone
     if not stream.pruned:
         return stream.read(after)
-    try:
-        message = await in_thread(read_turn_message, scope, turn.thread_id, turn.turn_id, "assistant")
-        parts = orjson.loads(orjson.dumps(message.parts))
-    except MessageNotFound:  # cancelled while it was queued
-        parts = []
-    return _once(stored_frames(turn, parts))
+    return _once(stored_frames(turn, await in_thread(read_parts, scope, turn)))
 
 
 async def _joined(pieces: AsyncIterator[list[bytes]]) -> AsyncIterator[bytes]:

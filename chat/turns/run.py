@@ -89,7 +89,7 @@ class Run:
             if ended:
                 close_stream(self.stream)
                 if ended == Ended.NEXT_WAITS:
-                    move_on(lambda: [self.turn.thread_id])
+                    move_on(lambda: [self.turn.conversation])
             else:
                 await hand_over(self.stream)
 
@@ -132,7 +132,7 @@ class Run:
     async def _answer(self) -> Outcome:
         earlier, message = await in_thread_with_patience(read_history, self.turn, conf.get("HISTORY_MESSAGES"))
         context = TurnContext(
-            thread_id=str(self.turn.thread_id),
+            thread_id=str(self.turn.conversation),
             turn_id=self.turn.turn_id,
             user_id=self.turn.user_id,
             history=model_history([*earlier, message]),

@@ -22,7 +22,7 @@ from chat.streams.writer import process_name
 from chat.telemetry import commit
 from chat.turns.recover import recover_expired
 from chat.turns.run import begin_soon, is_draining, move_on, start_run
-from chat.turns.stop import stop_and_wait, stop_thread
+from chat.turns.stop import stop_and_wait, stop_conversation
 
 TITLE_CHARS = 80
 
@@ -55,7 +55,7 @@ async def _start(scope: Scope, body: ChatBody, message: UserMessage) -> StoredTu
         turn = await _begin_instead(scope, body, message, busy.details["turn"])
     if turn.status == TurnStatus.QUEUED:
         # Nothing may be busy any more, and whoever ended the last turn may be gone.
-        move_on(lambda: [turn.thread_id])
+        move_on(lambda: [turn.conversation])
     elif turn.created:
         start_run(turn)
     return turn
@@ -64,11 +64,11 @@ async def _start(scope: Scope, body: ChatBody, message: UserMessage) -> StoredTu
 async def _begin_instead(scope: Scope, body: ChatBody, message: UserMessage, busy: int) -> StoredTurn:
     """Stop the busy turn and begin this one; before those that wait, where some do."""
     stored = await in_thread(read_turn, scope, busy)
-    waiting = await in_thread(queued_turns, scope, stored.thread_id)
+    waiting = await in_thread(queued_turns, scope, stored.conversation)
     if waiting or stored.status == TurnStatus.QUEUED:
         turn = await in_thread(_begin, scope, body, message, first=True)
         if turn.created and turn.status == TurnStatus.QUEUED:
-            await stop_thread(scope, stored.thread_id, only=busy)
+            await stop_conversation(scope, stored.conversation, only=busy)
         return turn
     await stop_and_wait(scope, busy)
     if is_draining():  # that took a while
@@ -82,7 +82,7 @@ async def _means_stop(scope: Scope, body: ChatBody, busy: int) -> bool:
     turn = await in_thread(read_turn, scope, busy)
     names = {turn.turn_id}
     if turn.status != TurnStatus.QUEUED:
-        asked = await in_thread(read_turn_message, scope, turn.thread_id, turn.turn_id, "user")
+        asked = await in_thread(read_turn_message, scope, turn.conversation, turn.turn_id, "user")
         names |= {str(asked.id), asked.client_id or turn.turn_id}
     return any(isinstance(one, dict) and one.get("id") in names for one in body.messages[:-1])
 
@@ -94,7 +94,7 @@ def _begin(scope: Scope, body: ChatBody, message: UserMessage, *, first: bool = 
         "request": body.model_dump(mode="json", exclude={"messages", "id"}, exclude_none=True),
         "user_message": NewUserMessage(parts=message.parts, client_id=message.id),
         "model": body.model or "",
-        "title": title_of(message),
+        "title": title_of(" ".join(part["text"] for part in message.parts if part["type"] == "text")),
     }
     for _ in range(ATTEMPTS):
         try:
@@ -114,9 +114,9 @@ def _begin(scope: Scope, body: ChatBody, message: UserMessage, *, first: bool = 
     raise Contention
 
 
-def title_of(message: UserMessage) -> str:
-    """A thread's first title: the beginning of its first message, cut between words."""
-    text = " ".join(" ".join(part["text"] for part in message.parts if part["type"] == "text").split())
+def title_of(said: str) -> str:
+    """A conversation's first title: the beginning of its first message, cut between words."""
+    text = " ".join(said.split())
     if len(text) <= TITLE_CHARS:
         return text
     return text[: TITLE_CHARS - 1].rsplit(" ", 1)[0] + "…"

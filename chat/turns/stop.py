@@ -23,13 +23,13 @@ from chat.turns.run import cancel
 PATIENCE, LOOK = 10.0, 0.05
 
 
-async def stop_thread(scope: Scope, thread_id: uuid.UUID, *, only: int | None = None) -> int | None:
-    """Ask the thread's live turn (``only`` this one, if one is named) to stop and return its number; None when it is
-    not live.
+async def stop_conversation(scope: Scope, conversation: uuid.UUID, *, only: int | None = None) -> int | None:
+    """Ask the conversation's live turn (``only`` this one, if one is named) to stop and return its number; None when
+    it is not live.
 
     The partial answer and its usage are kept. A turn that completes at the same instant stays completed.
     """
-    turn = await in_thread(request_stop, scope, thread_id, only=only)
+    turn = await in_thread(request_stop, scope, conversation, only=only)
     if turn is not None:
         cancel(turn, TurnStatus.STOPPED)  # at once, where it runs here; elsewhere the row and the NOTIFY do it
     return turn
@@ -46,7 +46,7 @@ async def stop_turn(scope: Scope, pk: int) -> StoredTurn:
         cancelled = await in_thread(_cancel_queued, turn)
         if cancelled:
             return turn
-    await stop_thread(scope, turn.thread_id, only=pk)
+    await stop_conversation(scope, turn.conversation, only=pk)
     return turn
 
 
@@ -78,5 +78,5 @@ async def stop_and_wait(scope: Scope, turn: int) -> None:
     while (stored := await in_thread(read_turn, scope, turn)).streaming:
         if asyncio.get_running_loop().time() > deadline:
             raise ThreadBusy(turn=turn, turn_id=stored.turn_id, cursor=f"{turn}-0")
-        await stop_thread(scope, stored.thread_id, only=turn)
+        await stop_conversation(scope, stored.conversation, only=turn)
         await asyncio.sleep(LOOK)

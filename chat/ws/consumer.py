@@ -37,7 +37,7 @@ from chat.streams.cursors import Cursor, parse_cursor
 from chat.streams.readers import while_allowed
 from chat.turns.read import read_frames
 from chat.turns.start import start_turn
-from chat.turns.stop import stop_thread, stop_turn
+from chat.turns.stop import stop_conversation, stop_turn
 from chat.ws.telling import ENDED_STATUSES, Telling
 
 logger = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):
                 await stop_turn(scope, frame.stop.turn)
                 pk: int | None = frame.stop.turn
             else:
-                pk = await stop_thread(scope, self.thread)
+                pk = await stop_conversation(scope, self.thread)
             await self._send(server_frame("stop", {"turn": pk}, frame.ref))
         else:
             raise InvalidInput("approve", "No tool call of this thread waits for an approval.")

@@ -117,8 +117,8 @@ def assert_ended_as_shown(cluster: Cluster, followers: list[Follower]) -> str:
     """``followers`` read one turn: it has ended, each of them got exactly its log, and what is stored is the fold of
     that. Returns its status.
     """
-    turn = followers[0].turn
     wholes = [follower.whole() for follower in followers]
+    turn = followers[0].turn
     assert eventually(lambda: status_of(cluster, turn) in ENDED), "the turn has not ended"
     expected = streamed(cluster, turn)
     for whole in wholes:

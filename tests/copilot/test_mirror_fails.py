@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
 
+from chat import telemetry
 from chat.conf import Phase
 from chat.models import CopilotChat, CopilotMessage
 from chat.store import copilot
 from chat.store.scope import Scope
+from chat.store.sql import drop_broken_connections
 from tests.copilot.chats import array, chat_with, element, elements, mirror
 from tests.copilot.test_writer import end, send
 
@@ -145,7 +147,6 @@ def test_the_timeouts_of_a_best_effort_end_with_it(asker: Scope, settings: Any) 
 def test_a_lost_connection_is_not_taken_for_a_failing_mirror(asker: Scope, settings: Any) -> None:
     settings.COPILOT_MESSAGES_PHASE = Phase.DUAL
     chat = chat_with(asker, "u1")
-    from chat import telemetry
 
     def cut(point: str) -> None:
         if point == "mirror:before":
@@ -162,6 +163,6 @@ def test_a_lost_connection_is_not_taken_for_a_failing_mirror(asker: Scope, setti
             send(asker, chat, element("u2"))
     finally:
         telemetry.commit_observers.remove(cut)
-        connection.close()
+        drop_broken_connections()
     assert array(chat) == ["u1"]
     assert CopilotChat.objects.get().mirror_failures == 0
