@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-UNITS = {
-    "seconds": ("s", "sec", "second"),
-    "minutes": ("min", "minute"),
-    "hours": ("h", "hour"),
-    "days": ("d", "day"),
-    "weeks": ("w", "week"),
-}
+# Seconds, and the names of the unit; those of more than one letter may have an s.
+UNITS = (
+    (1, ("s", "sec", "second")),
+    (60, ("min", "minute")),
+    (3_600, ("h", "hour")),
+    (86_400, ("d", "day")),
+    (7 * 86_400, ("w", "week")),
+)
 FORMS = "'30 min', '12 hours', '7 days', '2 weeks', or 90s, 30min, 12h, 7d, 2w"
 LONGEST = timedelta(days=36_500)
-_FORM = re.compile(r"(\d{1,9}) ?([a-z]+)", re.ASCII)
+_FORM = re.compile(r"(\d{1,10}) ?([a-z]+)", re.ASCII)
 
 
 def interval(text: str) -> timedelta:
@@ -23,9 +24,9 @@ def interval(text: str) -> timedelta:
     A bare ``m`` is refused: it might be months.
     """
     form = _FORM.fullmatch(text.strip().lower())
-    for unit, names in UNITS.items():
+    for seconds, names in UNITS:
         if form and form[2] in {*names, *(f"{name}s" for name in names if len(name) > 1)}:
-            found = timedelta(**{unit: int(form[1])})
-            if timedelta(0) < found <= LONGEST:
-                return found
+            found = seconds * int(form[1])
+            if 0 < found <= LONGEST.total_seconds():
+                return timedelta(seconds=found)
     raise ValueError(f"{text!r} is no length of time that is understood; write {FORMS}.")

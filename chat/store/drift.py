@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
-from django.db import transaction
-
-from chat.store.sql import Row, connection, rows
+from chat.store.sql import Row, one_transaction, rows
 
 # Bytes of arrays, as they are stored, that one read takes up: about a second's work.
 READ_BYTES = 32 * 1024 * 1024
@@ -121,11 +119,9 @@ def findings(found: Iterable[Row]) -> Findings:
 
 
 @contextmanager
-def prepared(*, durable: bool = False) -> Iterator[None]:
-    """A transaction whose statements are planned and carried out as these need it; ``durable``: never inside another
-    one, which would keep its locks.
-    """
-    with transaction.atomic(using=connection().alias, durable=durable):
+def prepared() -> Iterator[None]:
+    """A transaction whose statements are planned and carried out as these need it."""
+    with one_transaction():
         rows(PREPARE)
         yield
 

@@ -62,7 +62,8 @@ class LockedChats:
 
     def each(self, chats: Iterable[Chat], work: Work[T]) -> Iterator[T]:
         """Give all the chats to ``work``, a few at a time, in a transaction that holds their locks; its results, each
-        after its commit. A transaction that fails is done again: ``work`` has no effects but in the database.
+        after its commit. A transaction that fails is done again: ``work`` has no effects but in the database. Not to be
+        called inside a transaction, which would keep all the locks.
 
         Race: nobody waits for one chat while holding others. What somebody else holds is left for the end, and then
         waited for alone.
@@ -95,7 +96,7 @@ class LockedChats:
         """The chats whose locks could be had, and what the work on them gave; None where there was none."""
 
         def locked_and_worked() -> tuple[list[UUID], list[UUID], T | None, float]:
-            with prepared(durable=True):
+            with prepared():
                 rows(SETTINGS)
                 begun = time.monotonic()
                 locked = rows(lock, chats=[one.id for one in group])
