@@ -8,7 +8,15 @@ from typing import Any
 
 import orjson
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, InternalError, OperationalError, connections, router, transaction
+from django.db import (
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connections,
+    router,
+    transaction,
+)
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.conninfo import conninfo_to_dict
 
@@ -19,6 +27,7 @@ __all__ = [
     "ATTEMPTS",
     "UNAVAILABLE",
     "DatabaseError",
+    "ProgrammingError",
     "connection",
     "decoded",
     "drop_broken_connections",
