@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chat.conf import Phase, phase
+from chat.conf import Phase, phase, reads_mirror
 from chat.errors import ChatBusy, ChatNotFound, MessageNotFound, StaleMessages
 from chat.store import mirror
 from chat.store.messages import BUSY_SQL
@@ -126,7 +126,8 @@ def replace_messages(
             raise chat_busy(busy)
         if chat.messages_version != version:
             raise StaleMessages(messages_version=chat.messages_version)
-        array = "array_behind = true" if phase() == Phase.MIRROR_ONLY else "messages = %(messages)s::jsonb"
+        only = phase() == Phase.MIRROR_ONLY
+        array = "array_behind = true" if only else "array_behind = false, messages = %(messages)s::jsonb"
         rows(
             f"""
             UPDATE copilot_chats
@@ -148,18 +149,19 @@ def fork_chat(scope: Scope, chat_id: uuid.UUID, up_to: str) -> uuid.UUID:
     """
     with one_transaction():
         chat = lock_chat(scope, chat_id)
-        source = FORK_OF_MIRROR if phase() == Phase.MIRROR_ONLY else FORK_OF_ARRAY
+        only = phase() == Phase.MIRROR_ONLY
         made = row(
-            source,
+            FORK_OF_MIRROR if reads_mirror() else FORK_OF_ARRAY,
             chat=chat_id,
             up_to=up_to,
             title=FORK_PREFIX + chat.title.removeprefix(FORK_PREFIX),
+            only=only,
         )
         if made is None:
             raise MessageNotFound
         new: uuid.UUID = made["id"]
-        if phase() == Phase.MIRROR_ONLY:
-            rows(FORK_ROWS, chat=chat_id, new=new, up_to=up_to)
+        if only:
+            mirror.mirrored(new, lambda: rows(FORK_ROWS, chat=chat_id, new=new, up_to=up_to))
         else:
             mirror.mirrored(new, lambda: mirror.copy_array(new))
     return new
@@ -224,7 +226,7 @@ def _insert_before(chat: LockedChat, element: Element, before: str) -> bool:
 
 
 def _answered(chat: LockedChat, turn_id: str, answer_id: str) -> bool:
-    source = MIRROR_HISTORY if phase() == Phase.MIRROR_ONLY else ARRAY_HISTORY
+    source = MIRROR_HISTORY if reads_mirror() else ARRAY_HISTORY
     found = row(ANSWERED.format(source=source), chat=chat.id, turn_id=turn_id, answer_id=answer_id, key=TURN_KEY)
     return bool(found and found["answered"])
 
@@ -297,9 +299,15 @@ FORK_OF_ARRAY = FORK.format(
     behind="false",
     known="""EXISTS (SELECT FROM copilot_elements(c.messages, c.created_at) f WHERE f.message_id = %(up_to)s)""",
 )
+# An array that lacks messages is no source, also where it is written again.
 FORK_OF_MIRROR = FORK.format(
-    messages="'[]'",
-    behind="true",
+    messages="""
+       CASE WHEN %(only)s THEN '[]' ELSE
+       (SELECT jsonb_agg(m.content ORDER BY m.seq) FROM copilot_chat_messages m
+         WHERE m.chat_id = c.id AND m.deleted_at IS NULL
+           AND m.seq <= (SELECT f.seq FROM copilot_chat_messages f
+                          WHERE f.chat_id = c.id AND f.message_id = %(up_to)s)) END""",
+    behind="%(only)s",
     known="""EXISTS (SELECT FROM copilot_chat_messages m
                  WHERE m.chat_id = c.id AND m.message_id = %(up_to)s AND m.deleted_at IS NULL)""",
 )

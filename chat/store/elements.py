@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from chat.conf import Phase, phase
+from chat.conf import reads_mirror
 from chat.protocol.sanitize import clean
 from chat.store.scope import VISIBLE_CHAT, Scope
 from chat.store.sql import decoded, row
@@ -24,16 +24,21 @@ def last_elements(chat_id: uuid.UUID, limit: int) -> list[Element]:
 
 def find_element(scope: Scope, chat_id: uuid.UUID, element_id: str) -> Element | None:
     """The element of that id, None where there is none, or none that the asker may see."""
-    mirrored = phase() in (Phase.MIRROR_READS, Phase.MIRROR_ONLY)
+    mirrored = reads_mirror()
     found = row(ROW if mirrored else IN_ARRAY, chat=chat_id, id=element_id, scope_user=scope.user_id)
     return None if found is None else _element(found["content"])
 
 
-def _element(text: str) -> Element:
+def value_of(text: str) -> Any:
+    """A JSON value that any program may have written."""
     try:
-        value = decoded(text)
-    except orjson.JSONDecodeError:  # a number that only PostgreSQL holds, from another program
-        value = clean(json.loads(text))
+        return decoded(text)
+    except orjson.JSONDecodeError:  # a number that only PostgreSQL holds
+        return clean(json.loads(text))
+
+
+def _element(text: str) -> Element:
+    value = value_of(text)
     assert isinstance(value, dict)  # what is no object has no id
     return value
 

@@ -93,10 +93,10 @@ def why_not(phase: Phase) -> tuple[str, str] | None:
         """
     )
     assert state is not None
-    if phase != Phase.MIRROR_ONLY and state["behind"]:
+    if phase in (Phase.JSONB, Phase.DUAL) and state["behind"]:
         return (
             f"{state['behind']} copilot chats have an array that lacks messages, written in phase mirror_only.",
-            "Run `manage.py reconcile_messages --from-mirror`, in phase mirror_only or mirror_reads.",
+            "Run `manage.py reconcile_messages --from-mirror` in phase mirror_reads.",
         )
     if phase in (Phase.MIRROR_READS, Phase.MIRROR_ONLY) and state["any_chat"]:
         last = last_full_check()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
-from chat.conf import Phase, phase
+from chat.conf import reads_mirror
 from chat.errors import ChatNotFound, MessageNotFound
 from chat.store.scope import Scope
 from chat.store.sql import rows
@@ -27,7 +27,7 @@ def read_transcript(
 
     Raises ChatNotFound; MessageNotFound where ``before`` is not in the history.
     """
-    source = FROM_MIRROR if phase() in (Phase.MIRROR_READS, Phase.MIRROR_ONLY) else FROM_ARRAY
+    source = FROM_MIRROR if reads_mirror() else FROM_ARRAY
     found = rows(
         source,
         chat=chat_id,
