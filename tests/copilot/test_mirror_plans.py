@@ -51,7 +51,7 @@ def planned(request: pytest.FixtureRequest, asker: Scope, settings: Any) -> Iter
 
 
 def plan(statement: str, **values: tuple[str, Any]) -> str:
-    """How the server would run a statement of the store that was prepared; ``values``: its parameters and their types."""
+    """How the server runs a statement of the store that was prepared; ``values``: its parameters and their types."""
     names = list(values)
     numbered = statement % {name: f"${place}" for place, name in enumerate(names, 1)}
     execute(f"PREPARE looked_at ({', '.join(values[name][0] for name in names)}) AS {numbered}")
