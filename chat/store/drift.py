@@ -88,7 +88,8 @@ def glance(condition: str, *, after: UUID, limit: int, **params: object) -> list
 
 
 def compare(chats: Sequence[UUID], *, examples: int) -> Findings:
-    """Everything that is wrong with these chats; at most ``examples`` of each kind of drift and chat are listed.
+    """Everything that is wrong with these chats; at most ``examples`` of each kind of drift and chat are listed, one at
+    least.
 
     Reads without locks, unless its transaction holds them already.
     """
@@ -172,7 +173,7 @@ SELECT * FROM (
                                 ('rejected', d.problem IS NOT NULL)) AS k (kind, is_so)
      WHERE k.is_so
 ) f
- WHERE place <= %(examples)s OR kind = 'rejected'
+ WHERE place <= greatest(%(examples)s, 1) OR kind = 'rejected'
  ORDER BY chat_id, kind, place
 """
 COMPARE = f"WITH {DIFF} {LISTED}"
