@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from django.apps import AppConfig
@@ -11,7 +11,8 @@ from django.core import checks
 
 from chat import conf
 from chat.agents.base import load_agent
-from chat.store.sql import connection
+from chat.store.reconcile_runs import why_not
+from chat.store.sql import DatabaseError, connection
 
 
 @checks.register("chat")
@@ -61,3 +62,27 @@ def check_names(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
         for name in dir(settings)
         if name.startswith("CHAT_") and name.removeprefix("CHAT_") not in conf.DEFAULTS
     ]
+
+
+@checks.register(checks.Tags.database)
+def check_phase(
+    app_configs: Sequence[AppConfig] | None, databases: Collection[str] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Only where the database is asked to be looked at: by ``check --database``, by ``migrate`` and by ``serve``."""
+    if connection().alias not in (databases or ()):
+        return []
+    try:
+        phase = conf.phase()
+    except ValueError as problem:
+        return [checks.Error(f"COPILOT_MESSAGES_PHASE: {problem}.", hint=PHASES, id="chat.E004")]
+    try:
+        reason = why_not(phase)
+    except DatabaseError:
+        return []  # the tables are not there yet, or the database is away: somebody else's to say
+    if reason is None:
+        return []
+    message, hint = reason
+    return [checks.Error(f"COPILOT_MESSAGES_PHASE = {phase} cannot be: {message}", hint=hint, id="chat.E003")]
+
+
+PHASES = "One of " + ", ".join(conf.Phase) + "."

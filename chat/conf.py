@@ -79,6 +79,11 @@ def phase() -> Phase:
     return Phase(getattr(settings, "COPILOT_MESSAGES_PHASE", Phase.DUAL))
 
 
+def reads_mirror() -> bool:
+    """Whether what is read of a copilot chat comes from its mirror."""
+    return phase() in (Phase.MIRROR_READS, Phase.MIRROR_ONLY)
+
+
 # What was asked for so far. Some are asked for with every token, and Django takes two microseconds to say that a
 # setting is not there: a fifth of the CPU of a process full of turns.
 _asked: dict[str, Any] = {}

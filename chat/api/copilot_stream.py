@@ -7,7 +7,8 @@ from chat.api.turns import shown
 from chat.errors import InvalidInput, TurnNotFound
 from chat.protocol.copilot import SaidBody, SendBody, StopBody
 from chat.protocol.requests import checked_name, parse
-from chat.store.copilot_turns import require_chat, turn_of_stream
+from chat.store.chats import read_chat
+from chat.store.copilot_turns import turn_of_stream
 from chat.store.crossing import in_thread
 from chat.turns.copilot import chat_uuid, start_copilot_turn, start_inbox_turn
 from chat.turns.stop import stop_conversation
@@ -47,7 +48,7 @@ async def stop(asked: Asked) -> Answer:
             raise TurnNotFound
     elif body.chat_id is not None:
         chat = chat_uuid(body.chat_id)
-        await in_thread(require_chat, asked.asker, chat)
+        await in_thread(read_chat, asked.asker, chat)
     else:
         raise InvalidInput("chatId", "chatId or streamId says what is to stop.")
     stopped = await stop_conversation(asked.asker, chat, only=only)
@@ -58,4 +59,4 @@ async def stop(asked: Asked) -> Answer:
 async def inbox(asked: Asked, chat_id: str) -> Answer:
     """``POST /api/copilot/chats/{id}/inbox/``: a turn that nobody reads: 202 with the turn as it stands."""
     body = parse(asked.body, SaidBody)
-    return Answer(202, shown(await start_inbox_turn(asked.asker, checked_name(chat_id, "chat_id"), body)))
+    return Answer(202, shown(await start_inbox_turn(asked.asker, chat_id, body)))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
 from typing import Any
 
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from chat.api.views import ChatView, answer, page
+from chat.api.views import ChatView, answer, page, position_of
 from chat.errors import InvalidInput
 from chat.protocol import sanitize
 from chat.protocol.requests import ThreadBody, checked_name
@@ -26,12 +25,11 @@ class Threads(ChatView):
         query = request.query_params.get("q", "")
         sanitize.check(query, "q")
         found = threads.list_threads(
-            self.asker(), after=self._position(), limit=limit + 1, q=query, archived=self._archived()
+            self.asker(), after=self._after(), limit=limit + 1, q=query, archived=self._archived()
         )
         more = None
         if len(found) > limit:
-            last = found[limit - 1]
-            more = {"after": f"{last['updated_at'].isoformat()}~{last['id']}"}
+            more = {"after": position_of(found[limit - 1])}
         return page(request, found[:limit], more=more)
 
     def post(self, request: Request) -> HttpResponse:
@@ -42,19 +40,9 @@ class Threads(ChatView):
         made = threads.create_thread(self.asker(), title=body.title or "", client_id=body.id, metadata=body.metadata)
         return answer(made, status=201)
 
-    def _position(self) -> threads.ThreadPosition | None:
-        text = self.request.query_params.get("after")
-        if text is None:
-            return None
-        moment, _, name = text.partition("~")
-        try:
-            # A plus sign that was not escaped in the URL comes as a space.
-            position = threads.ThreadPosition(datetime.fromisoformat(moment.replace(" ", "+")), uuid.UUID(name))
-        except ValueError:
-            position = None
-        if position is None or position.updated_at.tzinfo is None:
-            raise InvalidInput("after", "after is taken from the next of a page.")
-        return position
+    def _after(self) -> threads.ThreadPosition | None:
+        position = self.position()
+        return None if position is None else threads.ThreadPosition(*position)
 
     def _archived(self) -> bool | None:
         text = self.request.query_params.get("archived", "false")

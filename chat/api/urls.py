@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from chat.api import copilot_stream, stream
+from chat.api import copilot, copilot_stream, stream
 from chat.api.messages import Messages
 from chat.api.state import State
 from chat.api.threads import Thread, Threads
@@ -16,7 +16,12 @@ urlpatterns = [
     path("copilot/chat", copilot_stream.send_message, name="copilot-send"),
     path("copilot/chat/stream", copilot_stream.resume, name="copilot-resume"),
     path("copilot/chat/stop", copilot_stream.stop, name="copilot-stop"),
+    path("copilot/chats/", copilot.Chats.as_view(), name="copilot-chats"),
+    path("copilot/chats/<str:chat_id>/", copilot.Chat.as_view(), name="copilot-chat"),
+    path("copilot/chats/<str:chat_id>/update-messages/", copilot.UpdateMessages.as_view(), name="copilot-messages"),
+    path("copilot/chats/<str:chat_id>/fork/", copilot.Fork.as_view(), name="copilot-fork"),
     path("copilot/chats/<str:chat_id>/inbox/", copilot_stream.inbox, name="copilot-inbox"),
+    path("copilot/import/", copilot.Import.as_view(), name="copilot-import"),
     path("turns/<int:pk>", Turn.as_view(), name="turn"),
     path("turns/<int:pk>/stream", stream.turn_stream, name="turn-stream"),
     path("turns/<int:pk>/stop", stream.stop_one, name="turn-stop"),

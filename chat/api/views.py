@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import urlencode
+from uuid import UUID
 
 import orjson
 from django.core.exceptions import RequestDataTooBig
@@ -49,6 +51,21 @@ class ChatView(APIView):
             raise InvalidInput(name, f"{name} is a whole number from 1 to {most}.")
         return int(text)
 
+    def position(self) -> tuple[datetime, UUID] | None:
+        """Behind which row a page of a list by activity begins: ``position_of`` it. Raises InvalidInput."""
+        text = self.request.query_params.get("after")
+        if text is None:
+            return None
+        moment, _, name = text.partition("~")
+        try:
+            # A plus sign that was not escaped in the URL comes as a space.
+            updated_at, key = datetime.fromisoformat(moment.replace(" ", "+")), UUID(name)
+        except ValueError:
+            updated_at = None
+        if updated_at is None or updated_at.tzinfo is None:
+            raise InvalidInput("after", "after is taken from the next of a page.")
+        return updated_at, key
+
     def handle_exception(self, exc: Exception) -> Any:
         if isinstance(exc, APIException):
             status, body = wire.from_framework(exc)
@@ -78,6 +95,11 @@ class ChatView(APIView):
 def answer(value: Any, *, status: int = 200) -> HttpResponse:
     """JSON, encoded once and not by way of a serializer."""
     return HttpResponse(orjson.dumps(value, default=str), status=status, content_type="application/json")
+
+
+def position_of(row: dict[str, Any]) -> str:
+    """Where a row stands in a list by activity."""
+    return f"{row['updated_at'].isoformat()}~{row['id']}"
 
 
 def page(request: Request, results: list[Any], *, more: dict[str, Any] | None) -> HttpResponse:

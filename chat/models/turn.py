@@ -116,6 +116,8 @@ class Turn(models.Model):
             ),
             # The newest turns of a thread, for those who watch it.
             models.Index(fields=["thread", "id"], name="chat_turns_thread_idx"),
+            # A copilot chat's stream is asked for by its name alone.
+            models.Index(fields=["turn_id"], name="chat_turns_stream_idx", condition=Q(copilot_chat__isnull=False)),
             # And for threads whose next turn nobody has begun.
             models.Index(fields=["thread", "id"], name="chat_turns_queued_idx", condition=Q(status=TurnStatus.QUEUED)),
         ]

@@ -11,14 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
-
-from chat.conf import Phase, phase
+from chat.conf import Phase, phase, reads_mirror
 from chat.errors import ChatBusy, ChatNotFound, MessageNotFound, StaleMessages
 from chat.store import mirror
 from chat.store.messages import BUSY_SQL
 from chat.store.scope import Scope
-from chat.store.sql import connection, decoded, encoded, row, rows
+from chat.store.sql import decoded, encoded, one_transaction, row, rows
 
 Element = dict[str, Any]
 
@@ -118,17 +116,18 @@ def replace_messages(
     Raises ChatNotFound; StaleMessages when the history has changed since, and ChatBusy while a turn is live, whose
     messages the caller cannot know: nothing is written then.
     """
-    with transaction.atomic(using=connection().alias):
+    with one_transaction():
         chat = lock_chat(scope, chat_id)
         busy = row(
-            f"SELECT id, turn_id FROM chat_turns WHERE copilot_chat_id = %(chat)s AND status IN ({BUSY_SQL})",
+            f"SELECT id, turn_id, status FROM chat_turns WHERE copilot_chat_id = %(chat)s AND status IN ({BUSY_SQL})",
             chat=chat_id,
         )
         if busy is not None:
-            raise ChatBusy(turn=busy["id"], turn_id=busy["turn_id"], cursor=f"{busy['id']}-0")
+            raise chat_busy(busy)
         if chat.messages_version != version:
             raise StaleMessages(messages_version=chat.messages_version)
-        array = "array_behind = true" if phase() == Phase.MIRROR_ONLY else "messages = %(messages)s::jsonb"
+        only = phase() == Phase.MIRROR_ONLY
+        array = "array_behind = true" if only else "array_behind = false, messages = %(messages)s::jsonb"
         rows(
             f"""
             UPDATE copilot_chats
@@ -148,20 +147,21 @@ def fork_chat(scope: Scope, chat_id: uuid.UUID, up_to: str) -> uuid.UUID:
     """A new chat of the asker with the history up to and with the message ``up_to``: ids, times and model are kept, no
     stream is live in it. Raises ChatNotFound, MessageNotFound.
     """
-    with transaction.atomic(using=connection().alias):
+    with one_transaction():
         chat = lock_chat(scope, chat_id)
-        source = FORK_OF_MIRROR if phase() == Phase.MIRROR_ONLY else FORK_OF_ARRAY
+        only = phase() == Phase.MIRROR_ONLY
         made = row(
-            source,
+            FORK_OF_MIRROR if reads_mirror() else FORK_OF_ARRAY,
             chat=chat_id,
             up_to=up_to,
             title=FORK_PREFIX + chat.title.removeprefix(FORK_PREFIX),
+            only=only,
         )
         if made is None:
             raise MessageNotFound
         new: uuid.UUID = made["id"]
-        if phase() == Phase.MIRROR_ONLY:
-            rows(FORK_ROWS, chat=chat_id, new=new, up_to=up_to)
+        if only:
+            mirror.mirrored(new, lambda: rows(FORK_ROWS, chat=chat_id, new=new, up_to=up_to))
         else:
             mirror.mirrored(new, lambda: mirror.copy_array(new))
     return new
@@ -169,7 +169,7 @@ def fork_chat(scope: Scope, chat_id: uuid.UUID, up_to: str) -> uuid.UUID:
 
 def import_chat(user_id: int, *, title: str, model: str, elements: Sequence[Element], config: Any = None) -> uuid.UUID:
     """A new chat of a user out of another system's array."""
-    with transaction.atomic(using=connection().alias):
+    with one_transaction():
         only = phase() == Phase.MIRROR_ONLY
         made = row(
             """
@@ -190,6 +190,17 @@ def import_chat(user_id: int, *, title: str, model: str, elements: Sequence[Elem
         else:
             mirror.mirrored(new, lambda: mirror.copy_array(new))
     return new
+
+
+def chat_busy(turn: dict[str, Any]) -> ChatBusy:
+    """What somebody is told who has to wait for this turn: where its stream is."""
+    return ChatBusy(
+        turn=turn["id"],
+        turn_id=turn["turn_id"],
+        stream_id=turn["turn_id"],
+        status=turn["status"],
+        cursor=f"{turn['id']}-0",
+    )
 
 
 def _mirror(chat: LockedChat, element: Element, place: int, **fields: Any) -> None:
@@ -215,7 +226,7 @@ def _insert_before(chat: LockedChat, element: Element, before: str) -> bool:
 
 
 def _answered(chat: LockedChat, turn_id: str, answer_id: str) -> bool:
-    source = MIRROR_HISTORY if phase() == Phase.MIRROR_ONLY else ARRAY_HISTORY
+    source = MIRROR_HISTORY if reads_mirror() else ARRAY_HISTORY
     found = row(ANSWERED.format(source=source), chat=chat.id, turn_id=turn_id, answer_id=answer_id, key=TURN_KEY)
     return bool(found and found["answered"])
 
@@ -288,9 +299,15 @@ FORK_OF_ARRAY = FORK.format(
     behind="false",
     known="""EXISTS (SELECT FROM copilot_elements(c.messages, c.created_at) f WHERE f.message_id = %(up_to)s)""",
 )
+# An array that lacks messages is no source, also where it is written again.
 FORK_OF_MIRROR = FORK.format(
-    messages="'[]'",
-    behind="true",
+    messages="""
+       CASE WHEN %(only)s THEN '[]' ELSE
+       (SELECT jsonb_agg(m.content ORDER BY m.seq) FROM copilot_chat_messages m
+         WHERE m.chat_id = c.id AND m.deleted_at IS NULL
+           AND m.seq <= (SELECT f.seq FROM copilot_chat_messages f
+                          WHERE f.chat_id = c.id AND f.message_id = %(up_to)s)) END""",
+    behind="%(only)s",
     known="""EXISTS (SELECT FROM copilot_chat_messages m
                  WHERE m.chat_id = c.id AND m.message_id = %(up_to)s AND m.deleted_at IS NULL)""",
 )

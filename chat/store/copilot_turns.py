@@ -6,16 +6,18 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
-
-from chat.errors import ChatBusy, ChatNotFound, Contention, TurnConflict, TurnNotFound
+from chat.errors import Contention, TurnConflict, TurnNotFound
+from chat.models import Turn
 from chat.protocol.copilot import timestamp
-from chat.store.copilot import LockedChat, lock_chat, write_user_message
+from chat.store.copilot import LockedChat, chat_busy, lock_chat, write_user_message
 from chat.store.elements import last_elements
 from chat.store.messages import BUSY_SQL
 from chat.store.scope import VISIBLE_CHAT, Scope
-from chat.store.sql import connection, encoded, row, rows
+from chat.store.sql import encoded, one_transaction, row, rows
 from chat.store.turns import TURN_COLUMNS, StoredTurn, find, stored_turn
+
+# An older program's chats may have longer names of models than a turn.
+MODEL_LENGTH = Turn._meta.get_field("model").max_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def begin_copilot_turn(
 
     With ``new`` a chat that is not there is made. ``title`` names one that has no title yet. Raises ChatNotFound.
     """
-    with transaction.atomic(using=connection().alias):
+    with one_transaction():
         if new is not None:
             rows(NEW_CHAT, chat=chat_id, scope_user=scope.user_id, title=new.title, model=new.model)
         chat = lock_chat(scope, chat_id)
@@ -65,7 +67,7 @@ def begin_copilot_turn(
             trigger=trigger,
             fingerprint=fingerprint,
             owner=owner,
-            model=model or chat.model,
+            model=(model or chat.model)[:MODEL_LENGTH],
         )
         if made is None:
             return _turn_there(scope, chat_id, turn_id, fingerprint)
@@ -93,14 +95,6 @@ def turn_of_stream(scope: Scope, stream_id: str) -> StoredTurn:
     return stored_turn(found)
 
 
-def require_chat(scope: Scope, chat_id: uuid.UUID) -> None:
-    """Raises ChatNotFound unless the asker may see this chat."""
-    if not row(
-        f"SELECT 1 FROM copilot_chats WHERE id = %(chat)s AND {VISIBLE_CHAT}", chat=chat_id, scope_user=scope.user_id
-    ):
-        raise ChatNotFound
-
-
 def _write(chat: LockedChat, turn: StoredTurn, said: dict[str, Any]) -> None:
     element = {"id": turn.turn_id, "role": "user", **said, "timestamp": timestamp(turn.created_at)}
     if not write_user_message(chat, element, stream_id=turn.turn_id):
@@ -119,13 +113,7 @@ def _turn_there(scope: Scope, chat_id: uuid.UUID, turn_id: str, fingerprint: str
     busy = find(scope, f"t.copilot_chat_id = %(chat)s AND t.status IN ({BUSY_SQL})", chat=chat_id)
     if busy is None:
         raise Contention  # its row was deleted, by somebody who holds no lock
-    raise ChatBusy(
-        turn=busy["id"],
-        turn_id=busy["turn_id"],
-        stream_id=busy["turn_id"],
-        status=busy["status"],
-        cursor=f"{busy['id']}-0",
-    )
+    raise chat_busy(busy)
 
 
 NEW_CHAT = """

@@ -1,4 +1,4 @@
-"""Elements of a copilot chat's history, out of the array or the mirror as the phase says, for the turns of the chat."""
+"""Elements of a copilot chat's history as values, for the turns of the chat."""
 
 from __future__ import annotations
 
@@ -8,51 +8,41 @@ from typing import Any
 
 import orjson
 
-from chat.conf import Phase, phase
+from chat.conf import reads_mirror
 from chat.protocol.sanitize import clean
 from chat.store.scope import VISIBLE_CHAT, Scope
-from chat.store.sql import decoded, row, rows
+from chat.store.sql import decoded, row
+from chat.store.transcript import read_transcript
 
 Element = dict[str, Any]
 
-MIRRORED = (Phase.MIRROR_READS, Phase.MIRROR_ONLY)
-
 
 def last_elements(chat_id: uuid.UUID, limit: int) -> list[Element]:
-    """At most ``limit`` last elements, oldest first; what is no object is left out. No scope: for those who have asked
-    for the chat.
-    """
-    found = rows(LAST_ROWS if phase() in MIRRORED else LAST_IN_ARRAY, chat=chat_id, limit=limit)
-    return [element for one in found if isinstance(element := _element(one["content"]), dict)]
+    """At most ``limit`` last elements, oldest first. For a run, which asks in nobody's name: no scope."""
+    return [_element(said.content) for said in read_transcript(None, chat_id, limit=limit)]
 
 
 def find_element(scope: Scope, chat_id: uuid.UUID, element_id: str) -> Element | None:
     """The element of that id, None where there is none, or none that the asker may see."""
-    found = row(ROW if phase() in MIRRORED else IN_ARRAY, chat=chat_id, id=element_id, scope_user=scope.user_id)
+    mirrored = reads_mirror()
+    found = row(ROW if mirrored else IN_ARRAY, chat=chat_id, id=element_id, scope_user=scope.user_id)
     return None if found is None else _element(found["content"])
 
 
-def _element(text: str) -> Any:
+def value_of(text: str) -> Any:
+    """A JSON value that any program may have written."""
     try:
         return decoded(text)
-    except orjson.JSONDecodeError:  # a number that only PostgreSQL holds, from another program
+    except orjson.JSONDecodeError:  # a number that only PostgreSQL holds
         return clean(json.loads(text))
 
 
-# The path's ``last`` is the index of the last element; what it names before the first one is ignored.
-LAST_IN_ARRAY = """
-SELECT e.content
-  FROM copilot_chats c CROSS JOIN LATERAL jsonb_array_elements(
-       jsonb_path_query_array(c.messages, '$[last - $n to last]', jsonb_build_object('n', %(limit)s::int - 1))
-       ) WITH ORDINALITY AS e (content, place)
- WHERE c.id = %(chat)s AND jsonb_typeof(c.messages) = 'array' ORDER BY e.place
-"""
-LAST_ROWS = """
-SELECT content FROM (
-    SELECT content, seq FROM copilot_chat_messages
-     WHERE chat_id = %(chat)s AND deleted_at IS NULL ORDER BY seq DESC LIMIT %(limit)s
-) AS last ORDER BY seq
-"""
+def _element(text: str) -> Element:
+    value = value_of(text)
+    assert isinstance(value, dict)  # what is no object has no id
+    return value
+
+
 IN_ARRAY = f"""
 SELECT e.content
   FROM copilot_chats CROSS JOIN LATERAL

@@ -6,13 +6,11 @@ import logging
 from enum import IntEnum
 from typing import Any
 
-from django.db import transaction
-
 from chat.errors import ChatNotFound
 from chat.models import Trigger, TurnStatus
 from chat.protocol.copilot import answer_element
 from chat.store.copilot import lock_chat, write_answer
-from chat.store.sql import UNAVAILABLE, DatabaseError, connection, encoded, row, rows, undone_on_error
+from chat.store.sql import UNAVAILABLE, DatabaseError, encoded, one_transaction, row, rows, undone_on_error
 from chat.store.stream_log import CHANNEL, LogRow, news
 from chat.store.turns import THREAD_CHANNEL, StoredTurn
 from chat.store.usage import USAGE_COLUMNS, USAGE_VALUES, UsageFigures
@@ -128,7 +126,7 @@ def _end_in_chat(
     ending: dict[str, Any],
 ) -> Ended:
     assert turn.copilot_chat_id is not None
-    with transaction.atomic(using=connection().alias):
+    with one_transaction():
         try:
             chat = lock_chat(None, turn.copilot_chat_id)
         except ChatNotFound:  # deleted, and the turn with it

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 LOCK_TIMEOUT, STATEMENT_TIMEOUT = 200, 2_000
 
 
-def mirrored(chat_id: UUID, write: Callable[[], None]) -> None:
+def mirrored(chat_id: UUID, write: Callable[[], object]) -> None:
     """Write the mirror as the phase wants it, inside the transaction that holds the chat's lock.
 
     ``dual``: best effort. A failure rolls back to where the mirror's write began, is logged with the chat's id, counted

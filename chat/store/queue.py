@@ -5,14 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from django.db import transaction
-
 from chat.errors import QueueFull, ThreadNotFound
 from chat.models import TurnStatus
 from chat.store.begin import FOLLOWS, MESSAGES, NewUserMessage
 from chat.store.messages import BUSY_SQL
 from chat.store.scope import VISIBLE_THREAD, Scope
-from chat.store.sql import connection, encoded, row, rows
+from chat.store.sql import encoded, one_transaction, row, rows
 from chat.store.turns import THREAD_CHANNEL, TURN_COLUMNS, StoredTurn, message_id, stored_turn
 
 
@@ -38,7 +36,7 @@ def enqueue_turn(
     lock, and the second statement sees whatever was committed under it. Raises ThreadNotFound; QueueFull when
     ``most`` turns wait.
     """
-    with transaction.atomic(using=connection().alias):
+    with one_transaction():
         if row(LOCK_VISIBLE, thread=thread_id, scope_user=scope.user_id) is None:
             raise ThreadNotFound
         made = row(
@@ -72,7 +70,7 @@ def promote(thread_id: uuid.UUID, owner: str) -> StoredTurn | None:
     Race: everybody who ends a turn, and the sweepers, may try at once. The thread's lock lets one through, and the
     next one finds the thread busy.
     """
-    with transaction.atomic(using=connection().alias):
+    with one_transaction():
         if row(LOCK, thread=thread_id) is None:
             return None
         made = row(PROMOTE, thread=thread_id, owner=owner)
@@ -83,7 +81,7 @@ def may_go_on(thread_id: uuid.UUID) -> bool:
     """Whether a turn waits in the thread and none is busy. Behind the thread's lock: an end that is being committed in
     this moment, and did not see what has begun to wait, counts.
     """
-    with transaction.atomic(using=connection().alias):
+    with one_transaction():
         if row(LOCK, thread=thread_id) is None:
             return False
         found = row(

@@ -8,7 +8,16 @@ from typing import Any
 
 import orjson
 from django.db import Error as DatabaseError
-from django.db import IntegrityError, InterfaceError, OperationalError, connections, router, transaction
+from django.db import (
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connections,
+    router,
+    transaction,
+)
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.conninfo import conninfo_to_dict
 
@@ -20,11 +29,13 @@ __all__ = [
     "UNAVAILABLE",
     "DatabaseError",
     "IntegrityError",
+    "ProgrammingError",
     "connection",
     "decoded",
     "drop_broken_connections",
     "encoded",
     "listen_parameters",
+    "one_transaction",
     "row",
     "rows",
     "undone_on_error",
@@ -35,6 +46,9 @@ Row = dict[str, Any]
 
 # How often a loop looks again for a row that a rival made and may have deleted since, before it says so.
 ATTEMPTS = 10
+
+# The SQLSTATE of a session that was idle in its transaction for too long.
+SLEPT_TOO_LONG = "25P03"
 
 # What a statement raises when the database is away for a moment; the same statement may be tried again.
 UNAVAILABLE = (OperationalError, InterfaceError)
@@ -109,6 +123,22 @@ def violated(problem: BaseException) -> str:
     """The name of the constraint or unique index that a statement ran into; empty where it was something else."""
     diagnosis = getattr(problem.__cause__, "diag", None)
     return (diagnosis and diagnosis.constraint_name) or ""
+
+
+@contextmanager
+def one_transaction() -> Iterator[None]:
+    """A transaction, or a savepoint inside somebody's.
+
+    A process that slept in it may find that PostgreSQL has ended its session (``idle_in_transaction_session_timeout``).
+    psycopg has an InternalError for that; it is one of UNAVAILABLE here, like any other connection that is gone.
+    """
+    try:
+        with transaction.atomic(using=connection().alias):
+            yield
+    except InternalError as problem:
+        if getattr(problem.__cause__, "sqlstate", None) == SLEPT_TOO_LONG:
+            raise OperationalError(*problem.args) from problem
+        raise
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
-from chat.conf import Phase, phase
+from chat.conf import reads_mirror
 from chat.errors import ChatNotFound, MessageNotFound
 from chat.store.scope import Scope
 from chat.store.sql import rows
@@ -27,7 +27,7 @@ def read_transcript(
 
     Raises ChatNotFound; MessageNotFound where ``before`` is not in the history.
     """
-    source = FROM_MIRROR if phase() in (Phase.MIRROR_READS, Phase.MIRROR_ONLY) else FROM_ARRAY
+    source = FROM_MIRROR if reads_mirror() else FROM_ARRAY
     found = rows(
         source,
         chat=chat_id,
@@ -43,7 +43,7 @@ def read_transcript(
 
 
 # One row at least for a chat that the asker may see, so that an empty history is not a missing chat. ``place`` is where
-# ``before`` stands.
+# ``before`` stands. Rows are asked for by the chat's id itself: by that the planner knows a long chat from a short one.
 SEEN = """
     SELECT c.* FROM copilot_chats c
      WHERE c.id = %(chat)s AND (%(user)s::text IS NULL OR c.user_id::text = %(user)s::text)"""
@@ -55,7 +55,7 @@ WITH chat AS (SELECT id FROM ({SEEN}) seen), place AS (
 SELECT m.message_id, m.content::text AS content, (SELECT place FROM place) AS place
   FROM chat LEFT JOIN LATERAL (
        SELECT message_id, content, seq FROM copilot_chat_messages
-        WHERE chat_id = chat.id AND deleted_at IS NULL
+        WHERE chat_id = %(chat)s AND deleted_at IS NULL
           AND seq < CASE WHEN %(before)s::text IS NULL THEN 2147483647 ELSE (SELECT place FROM place) END
         ORDER BY seq DESC LIMIT %(limit)s) m ON true
  ORDER BY m.seq DESC

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from typing import Any
 
 from chat import conf
 from chat.errors import ChatBusy, ChatNotFound, Contention, InvalidInput
 from chat.protocol.copilot import SaidBody, SendBody, payload_of, user_content
+from chat.store.chats import delete_chat
 from chat.store.copilot_turns import NewChat, begin_copilot_turn
 from chat.store.crossing import in_thread
 from chat.store.scope import Scope
 from chat.store.sql import ATTEMPTS
-from chat.store.turns import StoredTurn
+from chat.store.turns import StoredTurn, live_turn, request_stop
 from chat.streams.writer import process_name
 from chat.telemetry import commit
 from chat.turns.recover import recover_expired
 from chat.turns.run import begin_soon, start_run
 from chat.turns.start import title_of
 
+# Seconds that a turn gets to end before its chat is deleted, and between two looks.
+STOP_SECONDS, LOOK = 2.0, 0.02
 # Chats that are made by a send are named after it, so that a retry of the send finds the chat that the first one made.
 MADE_BY_A_SEND = uuid.UUID("6f0c3ed5-6c6a-4f0e-9d5b-6a3f7d1c2b90")
 
@@ -49,6 +53,17 @@ def chat_uuid(name: str) -> uuid.UUID:
         return uuid.UUID(name)
     except ValueError:
         raise ChatNotFound from None
+
+
+def stop_and_delete(scope: Scope, chat: uuid.UUID) -> None:
+    """Delete a chat. A live turn in it is stopped before, and gets a moment to end, so that its usage is counted. Waits
+    for it: not for the event loop. Raises ChatNotFound.
+    """
+    if request_stop(scope, chat) is not None:
+        deadline = time.monotonic() + STOP_SECONDS
+        while live_turn(scope, chat) is not None and time.monotonic() < deadline:
+            time.sleep(LOOK)
+    delete_chat(scope, chat)
 
 
 async def _start(scope: Scope, chat: uuid.UUID, body: SaidBody, **how: Any) -> StoredTurn:

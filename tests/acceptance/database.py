@@ -34,6 +34,8 @@ ROWS = {
     "token_usage": "turn_id = ANY (%s)",
     "chat_messages": "(thread_id, turn_id) IN (SELECT thread_id, turn_id FROM chat_turns WHERE id = ANY (%s))",
     "chat_threads": "id IN (SELECT thread_id FROM chat_turns WHERE id = ANY (%s))",
+    "copilot_chats": "id IN (SELECT copilot_chat_id FROM chat_turns WHERE id = ANY (%s))",
+    "copilot_chat_messages": "chat_id IN (SELECT copilot_chat_id FROM chat_turns WHERE id = ANY (%s))",
 }
 PREPARE = """
 import django
@@ -90,12 +92,13 @@ class Database:
         ]
 
     def empty(self) -> None:
-        """Forget all threads and what hangs on them, once no dead server's statement is at work any more."""
+        """Forget all conversations and what hangs on them, once no dead server's statement is at work any more."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             while connection.execute(OTHERS).fetchall():
                 time.sleep(0.01)
             connection.execute("DELETE FROM token_usage")
             connection.execute("DELETE FROM chat_threads")
+            connection.execute("DELETE FROM copilot_chats")
 
 
 class Postgres:

@@ -44,6 +44,10 @@ pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 IN_THE_OWNER = {"begin": (2, 1, 3), "append": (4, 1, 2, 7, 14), "finish": (1, 2), "enqueue": (1,), "promote": (1,)}
 # Who ends the turns of a dead process. It promotes, too: what waited behind them.
 IN_THE_RECOVERER = {"take": (1, 2), "recover": (1, 2, 3), "promote": (1,)}
+# With copilot chats a commit has a second part, the mirror's, inside the first one: of a question, or of an answer.
+COPILOT_OWNER = {"begin": (2,), "append": (4,), "finish": (1,), "mirror": (4, 2)}
+COPILOT_RECOVERER = {"recover": (1,), "mirror": (1, 2)}
+IN_SHORT = {"mirror", "finish", "recover"}
 # The short form has one wake under an heir of each kind, and sleeps before every commit; but after a promotion, too,
 # whose run is still to begin.
 WOKEN_IN_SHORT = {("append", "before"), ("finish", "after"), ("promote", "after")}
@@ -58,9 +62,11 @@ class Case:
     number: int
     how: str  # kill; pause until all is over; wake: pause until somebody has taken over, but not ended, the turns
     who: str
+    copilot: bool = False
 
     def __str__(self) -> str:
-        return f"{self.how} the {self.who} {self.side} {self.commit} {self.number}"
+        chats = " of copilot chats" if self.copilot else ""
+        return f"{self.how} the {self.who} {self.side} {self.commit} {self.number}{chats}"
 
     @property
     def fault(self) -> str:
@@ -83,6 +89,14 @@ CASES = [
     if how != "wake" or (who == "owner" and (LONG or (commit, side) in WOKEN_IN_SHORT))
     if how != "wake" or (commit, side, number) not in NOTHING_TO_INHERIT
     if LONG or (how, side) != ("pause", "after") or (who, commit) in PAUSED_AFTER_IN_SHORT
+] + [
+    Case(commit, side, number, how, who, copilot=True)
+    for who, commits in {"owner": COPILOT_OWNER, "recoverer": COPILOT_RECOVERER}.items()
+    for commit, numbers in commits.items()
+    for number in numbers
+    for side in ("before", "after")
+    for how in ("kill", "pause")
+    if LONG or (commit in IN_SHORT and (how == "kill" or (commit, side) == ("mirror", "after")))
 ]
 
 
@@ -97,14 +111,14 @@ def announced() -> set[str]:
 
 
 def test_the_cases_go_through_every_commit_that_chat_announces() -> None:
-    assert announced() == {*IN_THE_OWNER, *IN_THE_RECOVERER}
+    assert announced() == {*IN_THE_OWNER, *IN_THE_RECOVERER, *COPILOT_OWNER}
 
 
 @pytest.fixture(scope="module")
 def outcomes(request: pytest.FixtureRequest, postgres: Postgres, nursery: Nursery) -> Iterator[dict[Case, Future[str]]]:
     def run(case: Case) -> str:
         with postgres.borrowed() as database, ExitStack() as open_until_the_end:
-            world = World(database, nursery, open_until_the_end, case.asked)
+            world = World(database, nursery, open_until_the_end, case.asked, copilot=case.copilot)
             if case.how == "wake":
                 return wake_the_owner_under_its_heir(world, case)
             return strike_the_owner(world, case) if case.who == "owner" else strike_the_recoverer(world, case)

@@ -7,18 +7,20 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import DatabaseError, connection, connections, transaction
 
 from chat import telemetry
 from chat.conf import Phase
-from chat.models import CopilotChat, CopilotMessage
+from chat.models import CopilotChat, CopilotMessage, ReconcileRun
 from chat.store import copilot
 from chat.store.scope import Scope
 from chat.store.sql import drop_broken_connections
-from tests.copilot.chats import array, chat_with, element, elements, mirror
+from tests.copilot.chats import array, assert_mirrored, chat_with, element, elements, mirror
 from tests.copilot.test_writer import end, send
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
@@ -166,3 +168,19 @@ def test_a_lost_connection_is_not_taken_for_a_failing_mirror(asker: Scope, setti
         drop_broken_connections()
     assert array(chat) == ["u1"]
     assert CopilotChat.objects.get().mirror_failures == 0
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_reconcile_mends_what_a_failing_mirror_left_and_forgets_the_failures(
+    asker: Scope, settings: Any, place: str
+) -> None:
+    settings.COPILOT_MESSAGES_PHASE = Phase.DUAL
+    chat = chat_with(asker, "u1")
+    with no_table():
+        PLACES[place](asker, chat)
+    chats = list(CopilotChat.objects.values_list("pk", flat=True))
+    call_command("reconcile_messages", "--repair", stdout=StringIO())
+    assert_mirrored(*chats)
+    assert not CopilotChat.objects.filter(mirror_failures__gt=0).exists()
+    call_command("reconcile_messages", "--check", stdout=StringIO())
+    assert ReconcileRun.objects.latest("pk").is_clean

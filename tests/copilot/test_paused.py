@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -17,8 +18,11 @@ from django.db import connection, connections
 
 from chat.conf import Phase
 from chat.errors import ChatNotFound, StaleMessages
-from chat.models import CopilotChat
+from chat.models import CopilotChat, CopilotMessage, ReconcileMode
 from chat.store import copilot
+from chat.store.drift import Kind
+from chat.store.reconcile import Step, reconcile
+from chat.store.reconcile_range import ALL
 from chat.store.scope import Scope
 from chat.store.sql import drop_broken_connections
 from tests.copilot.chats import array, assert_mirrored, chat_with, element, elements
@@ -86,6 +90,30 @@ def test_a_replace_that_comes_in_between_is_stale_or_whole(asker: Scope, setting
         assert isinstance(replace.exception(), StaleMessages)
     assert_mirrored(*chats())
     assert not CopilotChat.objects.filter(mirror_failures__gt=0).exists()
+
+
+@pytest.mark.parametrize("mode", [ReconcileMode.INSERT, ReconcileMode.REPAIR])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_reconcile_that_comes_in_between_mends_only_what_was_broken_before(
+    asker: Scope, settings: Any, place: str, mode: ReconcileMode
+) -> None:
+    settings.COPILOT_MESSAGES_PHASE = Phase.DUAL
+    chat = started(asker)
+    CopilotMessage.objects.filter(chat=chat, message_id="a1").delete()
+    broken = chat_with(asker, "u1", "a1", mirrored=False)
+    total = during(place, asker, chat, lambda: reconciled(mode)).result()
+    replaced = place == "update-messages"  # which leaves nothing that was broken
+    assert total.found - total.left == Counter({Kind.MISSING: 2 if replaced else 3})
+    assert not +total.left
+    assert_mirrored(broken, *(one for one in chats() if one != broken))
+    assert reconciled(ReconcileMode.CHECK).found == Counter()
+
+
+def reconciled(mode: ReconcileMode) -> Step:
+    total = Step()
+    for step in reconcile(ALL, mode):
+        total.add(step)
+    return total
 
 
 @pytest.mark.parametrize(("phase", "neighbour"), NEIGHBOURS)

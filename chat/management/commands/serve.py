@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.checks import Tags
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
@@ -32,6 +33,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, host: str, port: int, server: str, migrate: bool, demo: bool, **options: Any) -> None:
         if migrate:
             call_command("migrate", verbosity=options["verbosity"], interactive=False)
+        self.check(tags=[Tags.database], databases=list(settings.DATABASES))  # the phase that the database allows
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
         self.stdout.write(self.style.SUCCESS(f"\n  {address}"))
         if demo:

@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 class Migration(migrations.Migration):
     """What a message follows and what it is a version of."""
 
-    dependencies = [("chat", "0010_copilot_backfill")]
+    dependencies = [("chat", "0011_streams_of_copilot_chats")]
 
     operations = [
         migrations.RunSQL("SET LOCAL lock_timeout = '3s'", migrations.RunSQL.noop),

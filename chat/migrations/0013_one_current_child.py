@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
     """One current history a thread, held by the database."""
 
     atomic = False
-    dependencies = [("chat", "0011_message_versions")]
+    dependencies = [("chat", "0012_message_versions")]
 
     operations = [
         migrations.RunSQL(PARENTS, migrations.RunSQL.noop),
