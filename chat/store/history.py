@@ -11,17 +11,18 @@ from chat.store.turns import StoredTurn
 def read_history(turn: StoredTurn, limit: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """At most ``limit`` current messages in front of a turn, oldest first, and the user message it answers.
 
-    For the turn's own run, which asks in nobody's name: no scope. Messages are ``{"id", "role", "parts"}``.
+    For the turn's own run, which asks in nobody's name: no scope. Messages are
+    ``{"id", "role", "parts", "status"}``, the status that an answer's turn ended with.
     """
     found = rows(
         """
-        (SELECT m.id, m.role, m.parts, m.turn_id = %(turn_id)s AS own
+        (SELECT m.id, m.role, m.parts, m.metadata ->> 'status' AS status, m.turn_id = %(turn_id)s AS own
            FROM chat_messages m
           WHERE m.thread_id = %(thread)s AND m.is_current AND m.deleted_at IS NULL
             AND m.turn_id IS DISTINCT FROM %(turn_id)s
           ORDER BY m.id DESC LIMIT %(limit)s)
         UNION ALL
-        (SELECT m.id, m.role, m.parts, true
+        (SELECT m.id, m.role, m.parts, NULL, true
            FROM chat_messages m
           WHERE m.thread_id = %(thread)s AND m.turn_id = %(turn_id)s AND m.role = 'user')
         """,
@@ -31,7 +32,7 @@ def read_history(turn: StoredTurn, limit: int) -> tuple[list[dict[str, Any]], di
     )
     earlier, message = [], {"id": "", "role": "user", "parts": []}
     for row in found:
-        entry = {"id": str(row["id"]), "role": row["role"], "parts": decoded(row["parts"])}
+        entry = {"id": str(row["id"]), "role": row["role"], "parts": decoded(row["parts"]), "status": row["status"]}
         if row["own"]:
             message = entry
         else:
