@@ -30,6 +30,7 @@ class Wanted(TypedDict, total=False):
     user_message: Required[NewUserMessage | None]
     trigger: str
     model: str
+    default_model: str
     owner: str
     title: str
 
@@ -45,7 +46,8 @@ def begin_turn(scope: Scope, thread_id: uuid.UUID, turn_id: str, **wanted: Unpac
       nothing written;
     - a legacy append wrote the user row first: its id stays, the text becomes this one's.
 
-    ``title`` names a thread that has no title yet. Raises ThreadNotFound.
+    ``title`` names a thread that has no title yet. Without a ``model`` it is the one in the thread's metadata, else
+    ``default_model``. Raises ThreadNotFound.
     """
     values = _values(scope, turn_id, **wanted)
     for _ in range(ATTEMPTS):
@@ -96,6 +98,7 @@ def _values(
     user_message: NewUserMessage | None,
     trigger: str = "submit",
     model: str = "",
+    default_model: str = "",
     owner: str = "",
     title: str = "",
 ) -> dict[str, Any]:
@@ -107,6 +110,7 @@ def _values(
         "fingerprint": fingerprint,
         "owner": owner,
         "model": model,
+        "default_model": default_model,
         "has_user_message": user_message is not None,
         "user_parts": encoded(user_message.parts if user_message else []),
         "client_id": user_message and user_message.client_id,
@@ -136,6 +140,10 @@ def persist_assistant_shell(
     )
 
 
+# The model of a new turn: what the client named, else what its thread did, else the default.
+MODEL = """coalesce(nullif(%(model)s::text, ''),
+                    (SELECT left(h.metadata ->> 'model', 200) FROM chat_threads h WHERE h.id = {thread}),
+                    %(default_model)s::text)"""
 # The rows of a turn that begins: wants ``turn`` as a CTE. The conflict clause repeats the index's predicate literally:
 # as a bound parameter it fails from the 11th execution on, under a generic plan.
 MESSAGES = """message AS (
@@ -165,7 +173,7 @@ FROM_THREAD = f"""
     INSERT INTO chat_turns (thread_id, user_id, turn_id, request, trigger, fingerprint, status, owner, model,
                             heartbeat_at, started_at)
     SELECT id, %(scope_user)s, %(turn_id)s, %(request)s::jsonb, %(trigger)s, %(fingerprint)s, 'streaming',
-           %(owner)s, %(model)s, clock_timestamp(), clock_timestamp()
+           %(owner)s, {MODEL.format(thread="thread.id")}, clock_timestamp(), clock_timestamp()
       FROM thread
      WHERE NOT EXISTS (SELECT FROM chat_turns q WHERE q.thread_id = thread.id AND q.status = 'queued')
     ON CONFLICT DO NOTHING

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from chat.errors import QueueFull, ThreadNotFound
 from chat.models import TurnStatus
-from chat.store.begin import MESSAGES, NewUserMessage
+from chat.store.begin import MESSAGES, MODEL, NewUserMessage
 from chat.store.messages import BUSY_SQL
 from chat.store.scope import VISIBLE_THREAD, Scope
 from chat.store.sql import connection, encoded, row, rows
@@ -26,6 +26,7 @@ def enqueue_turn(
     user_message: NewUserMessage,
     trigger: str = "submit",
     model: str = "",
+    default_model: str = "",
     title: str = "",
     first: bool = False,
     most: int,
@@ -57,6 +58,7 @@ def enqueue_turn(
             trigger=trigger,
             fingerprint=fingerprint,
             model=model,
+            default_model=default_model,
             most=most,
         )
         if made is None:
@@ -160,7 +162,7 @@ WITH queue AS (
 ), t AS (
     INSERT INTO chat_turns (thread_id, user_id, turn_id, request, trigger, fingerprint, status, epoch, model)
     SELECT %(thread)s, %(scope_user)s, %(turn_id)s, %(request)s::jsonb, %(trigger)s, %(fingerprint)s, 'queued', 0,
-           %(model)s
+           {MODEL.format(thread="%(thread)s")}
       FROM queue WHERE (busy OR length > 0) AND NOT known AND length < %(most)s
     RETURNING *, pg_notify('{THREAD_CHANNEL}', thread_id::text)
 )

@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 from chat import conf
+from chat.agents.models import require_allowed
 from chat.errors import Contention, InvalidInput, ServerFull, ThreadBusy
 from chat.models import TurnStatus
 from chat.protocol.requests import ChatBody, UserMessage, fingerprint, new_user_message
@@ -41,6 +42,7 @@ async def start_turn(scope: Scope, body: ChatBody) -> StoredTurn:
         raise InvalidInput("trigger", "Only submit-message is known here.")
     if body.message_id is not None:
         raise InvalidInput("messageId", "Only new messages can be sent here.")
+    require_allowed(body.model, "model")
     message = new_user_message(body, max_chars=conf.get("MAX_MESSAGE_CHARS"))
     # Shielded: a client that hangs up in this moment must not leave a begun turn without a run.
     return await asyncio.shield(begin_soon(_start(scope, body, message)))
@@ -94,6 +96,7 @@ def _begin(scope: Scope, body: ChatBody, message: UserMessage, *, first: bool = 
         "request": body.model_dump(mode="json", exclude={"messages", "id"}, exclude_none=True),
         "user_message": NewUserMessage(parts=message.parts, client_id=message.id),
         "model": body.model or "",
+        "default_model": conf.get("MODEL"),
         "title": title_of(message),
     }
     for _ in range(ATTEMPTS):
