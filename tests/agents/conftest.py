@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -35,7 +35,7 @@ async def start_provider(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Asyn
 
 
 @pytest.fixture(autouse=True)
-def nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
+def nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """No key, and nothing that was said, stands in any log line of the test."""
     caplog.set_level(logging.INFO)
     yield

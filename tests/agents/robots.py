@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from pydantic_ai import Agent, DeferredToolRequests, ModelRetry, RunContext, ToolFailed, ToolReturn
-from pydantic_ai.messages import BinaryContent, ModelMessage, ModelRequest, ToolReturnPart
+from pydantic_ai.messages import BinaryImage, ModelMessage, ModelRequest, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, DeltaThinkingPart, DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
 
 from chat.agents.base import TurnContext
 
-PIXEL = BinaryContent(b"\x89PNG\r\n\x1a\nnot really", media_type="image/png")
+PIXEL = BinaryImage(b"\x89PNG\r\n\x1a\nnot really", media_type="image/png")
 #: What the models were asked, last.
 asked: list[ModelMessage] = []
 

@@ -115,8 +115,16 @@ class _Loader:
             self._data(part.get("data"))
         elif "toolCallId" in part:
             self._call(part, metadata)
-        if isinstance(system := metadata.get("system"), str):
-            self._provider, self._system = metadata.get("provider_name"), system
+        self._take_origin(metadata)
+        segments = metadata.get("segments")
+        for segment in segments if isinstance(segments, list) else []:
+            self._take_origin(segment)
+
+    def _take_origin(self, metadata: Any) -> None:
+        """Which provider the response is from, and whose keys verify what it signed."""
+        known = _strings(metadata, "provider_name", "system") if isinstance(metadata, dict) else {}
+        if len(known) == 2:
+            self._provider, self._system = known["provider_name"], known["system"]
 
     def _file(self, content: BinaryContent | None) -> None:
         """A file that the model made, or, behind a tool's result, that the tool gave."""
@@ -146,6 +154,7 @@ class _Loader:
         """What a provider wants back about the part before, or about a result of its own tool."""
         if not isinstance(data, dict):
             return
+        self._take_origin(data)
         kept = _strings(data, "id") | _origin(data)
         before = self._response[-1] if self._response else None
         if data.get("of") == "compaction":
