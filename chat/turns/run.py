@@ -123,7 +123,7 @@ class Run:
             return work.result()
         failure = failure_of(problem)
         logger.log(
-            logging.INFO if failure is problem else logging.ERROR,
+            logging.WARNING if failure is problem else logging.ERROR,
             "turn %s failed: %s (%s) %s",
             self.turn.pk,
             failure.code,

@@ -4,9 +4,12 @@ wants back is lost on the way.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic_ai import Agent, DeferredToolResults
 from pydantic_ai.messages import (
     BinaryContent,
@@ -42,6 +45,7 @@ from chat.protocol.fold import fold
 from chat.protocol.history import model_history
 from chat.protocol.replay import replay
 from tests.agents import robots
+from tests.unit.test_history import MESSAGES
 
 HELLO = {"id": "1", "role": "user", "parts": [{"type": "text", "text": "hi"}]}
 
@@ -144,10 +148,18 @@ def test_an_agent_that_names_no_steps_has_one_after_each_result() -> None:
 
 
 def test_ids_of_calls_are_made_plain_for_providers_that_insist() -> None:
-    call = {"type": "tool-a", "toolCallId": "f.a:0~2", "state": "output-available", "input": {}, "output": 1}
-    for strict, expected in ((True, "f_a_0_2"), (False, "f.a:0~2")):
-        first, second = told_again([call], strict_ids=strict)
-        assert [part.tool_call_id for part in (*first.parts, *second.parts)] == [expected] * 2  # type: ignore[union-attr]
+    names = ["f.a:0~2", "f_a_0_2", "x" * 70, "x" * 71]
+    calls = [{"type": "tool-a", "toolCallId": name, "state": "output-error", "input": {}} for name in names]
+    for strict in (True, False):
+        first, second = told_again(calls, strict_ids=strict)
+        ids = [part.tool_call_id for part in first.parts if isinstance(part, ToolCallPart)]
+        assert ids == [part.tool_call_id for part in second.parts if isinstance(part, ToolReturnPart)]
+        assert len(set(ids)) == len(names)
+        if strict:
+            assert all(re.fullmatch("[a-zA-Z0-9_-]{1,64}", name) for name in ids)
+            assert ids[1] == names[1]
+        else:
+            assert ids == names
 
 
 @pytest.mark.parametrize(
@@ -162,6 +174,24 @@ def test_metadata_of_another_s_making_is_passed_over(metadata: Any) -> None:
         {"type": "file", "url": "data:nonsense", "mediaType": "image/png"},
     ]
     assert plain(told_again(parts)) == [[TextPart("Hi.")]]
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(MESSAGES, st.booleans())
+def test_any_stored_history_can_be_told(messages: list[dict[str, Any]], strict: bool) -> None:
+    conversation = conversation_of(model_history([*messages, HELLO]), strict_ids=strict)
+    assert conversation.prompt
+    waiting: set[str] = set()
+    for message in conversation.earlier:
+        assert message.parts
+        for part in message.parts:
+            if isinstance(part, ToolCallPart):
+                waiting.add(part.tool_call_id)
+            elif isinstance(part, ToolReturnPart):
+                waiting.remove(part.tool_call_id)
+        if isinstance(message, ModelRequest):
+            assert not waiting, "each call has its result in the request after it"
+    assert not waiting
 
 
 def test_what_a_user_sends_along_is_content_or_a_url_that_the_provider_reads() -> None:

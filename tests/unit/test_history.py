@@ -65,6 +65,7 @@ MINE = {"id": "9", "role": "user", "parts": [{"type": "text", "text": "And now?"
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(900)
 @settings(max_examples=10_000 if LONG else 300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(MESSAGES, BUDGETS)
 def test_any_stored_history_becomes_one_that_providers_accept(messages: list[dict[str, Any]], budget: int) -> None:
@@ -77,6 +78,7 @@ def test_any_stored_history_becomes_one_that_providers_accept(messages: list[dic
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(900)
 @settings(max_examples=10_000 if LONG else 300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(MESSAGES, BUDGETS)
 def test_a_budget_cuts_from_the_oldest_and_leaves_the_rest_as_it_was(

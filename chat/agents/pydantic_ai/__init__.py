@@ -21,8 +21,6 @@ from chat.protocol.chunks import Chunk
 
 __all__ = ["PydanticAgent", "agent"]
 
-DRIVE = "chat.agents.pydantic_ai.drive"
-
 
 class PydanticAgent:
     """Drives the Pydantic AI agent that the settings name."""
@@ -32,7 +30,7 @@ class PydanticAgent:
 
     async def run(self, turn: TurnContext) -> AsyncIterator[Chunk]:
         if self._drive is None:
-            self._drive = await asyncio.to_thread(import_module, DRIVE)
+            self._drive = await asyncio.to_thread(_load)
         async with aclosing(self._drive.drive(turn)) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -45,6 +43,13 @@ class PydanticAgent:
             return [f"chat.agents.pydantic_ai needs Pydantic AI: pip install 'pydantic-ai-slim[openai]' ({error})."]
         found: list[str] = configured.problems()
         return found
+
+
+def _load() -> Any:
+    """What drives turns, and the agent that it drives, imported."""
+    drive = import_module("chat.agents.pydantic_ai.drive")
+    drive.configured_agent()
+    return drive
 
 
 agent = PydanticAgent()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 
 from pydantic_ai import exceptions as theirs
 
@@ -59,4 +60,6 @@ def _figures(problem: BaseException) -> str:
         value = getattr(problem, name, None)
         if isinstance(value, int | float) or (isinstance(value, str) and _PLAIN.fullmatch(value)):
             said.append(f"{name}={value}")
+    if isinstance(problem, theirs.UserError):  # the line that raised it says what is wrong with the set-up
+        said += ["at\n", *traceback.format_tb(problem.__traceback__)[-1:]]
     return " ".join(said)

@@ -6,6 +6,7 @@ carry it (a provider's own tool's result, a generated file, a compaction) it is 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -138,7 +139,7 @@ class _Loader:
 
     def _call(self, part: Part, metadata: dict[str, Any]) -> None:
         name = part.get("toolName") or part["type"].removeprefix("tool-")
-        call = _ODD_IN_ID.sub("_", part["toolCallId"])[:64] if self._strict else part["toolCallId"]
+        call = _plain_id(part["toolCallId"]) if self._strict else part["toolCallId"]
         kept = _strings(metadata, "id") | _origin(metadata)
         content, outcome = _result(part)
         if part.get("providerExecuted"):
@@ -200,6 +201,14 @@ def user_content(parts: list[Part]) -> list[UserContent]:
     return content
 
 
+def _plain_id(call: str) -> str:
+    """The id itself where it is plain, else one that is, and as much its own."""
+    plain = _ODD_IN_ID.sub("_", call)
+    if plain == call and len(call) <= 64:
+        return call
+    return f"{plain[:51]}_{hashlib.sha256(call.encode()).hexdigest()[:12]}"
+
+
 def _prompt(content: Sequence[UserContent]) -> str | list[UserContent]:
     texts = [one for one in content if isinstance(one, str)]
     return "\n\n".join(texts) if len(texts) == len(content) else list(content)
@@ -229,18 +238,24 @@ def _result(part: Part) -> tuple[Any, Any]:
     if state == "output-available":
         return part["output"], "success"
     if state == "output-denied":
-        reason = part.get("approval", {}).get("reason")
-        return reason if isinstance(reason, str) and reason else DENIED, "denied"
+        return _reason(part), "denied"
     text = part.get("errorText") or NO_RESULT
     return text, "interrupted" if text in (STOPPED, FAILED, NO_RESULT) else "failed"
 
 
 def _decision(part: Part) -> ToolApproved | ToolDenied:
-    approval = part["approval"]
-    if not approval.get("approved"):
-        return ToolDenied(approval.get("reason") or DENIED)
+    approval = part["approval"] if isinstance(part.get("approval"), dict) else {}
+    if approval.get("approved") is not True:
+        return ToolDenied(_reason(part))
     changed = approval.get("input")
     return ToolApproved(override_args=changed if isinstance(changed, dict) else None)
+
+
+def _reason(part: Part) -> str:
+    """Why a person did not allow a call."""
+    approval = part.get("approval")
+    reason = approval.get("reason") if isinstance(approval, dict) else None
+    return reason if isinstance(reason, str) and reason else DENIED
 
 
 def _binary(part: Part) -> BinaryContent | None:
