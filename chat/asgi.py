@@ -18,6 +18,7 @@ from typing import Any
 from channels.routing import ProtocolTypeRouter
 from django.urls import Resolver404, resolve
 
+from chat.agents.defects import log_agent_problems
 from chat.turns.process import end_process, start_process
 from chat.turns.run import accept_turns_again
 
@@ -81,6 +82,7 @@ async def _lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if event == "lifespan.startup":
             accept_turns_again()
             start_process()
+            await asyncio.to_thread(log_agent_problems)
             await send({"type": "lifespan.startup.complete"})
         else:
             await end_process()

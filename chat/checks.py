@@ -10,24 +10,21 @@ from django.conf import settings
 from django.core import checks
 
 from chat import conf
-from chat.agents.base import load_agent
+from chat.agents.defects import agent_problems
 from chat.store.reconcile_runs import why_not
 from chat.store.sql import DatabaseError, connection
 
 
 @checks.register("chat")
 def check_agent(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    try:
-        load_agent()
-    except Exception as problem:  # whatever an import of somebody's module may raise
-        return [
-            checks.Error(
-                f"CHAT_AGENT = {conf.get('AGENT')!r} is no agent: {problem}",
-                hint="Name a class or an object with `async def run(self, turn)`; see chat/agents/base.py.",
-                id="chat.E001",
-            )
-        ]
-    return []
+    return [
+        checks.Error(
+            f"The agent cannot answer: {problem}",
+            hint="CHAT_AGENT names a class or an object with `async def run(self, turn)`; see docs/agents.md.",
+            id="chat.E001",
+        )
+        for problem in agent_problems()
+    ]
 
 
 @checks.register("chat")

@@ -13,14 +13,26 @@ from django.conf import settings
 from django.core.signals import setting_changed
 
 DEFAULTS: dict[str, Any] = {
-    # Dotted path of the object that answers: see chat/agents/base.py.
-    "AGENT": "chat.agents.demo.agent",
+    # Dotted path of the object that answers: see chat/agents/base.py. Empty: chat.agents.pydantic_ai where one of the
+    # next two is set, else the demo agent.
+    "AGENT": "",
+    # What chat.agents.pydantic_ai drives: dotted path of a Pydantic AI agent, or of a function that makes one. Empty: a
+    # plain one with CHAT_MODEL and CHAT_INSTRUCTIONS.
+    "PYDANTIC_AGENT": "",
+    # The model of a turn for which nobody chose one, as Pydantic AI names it: "openai:gpt-5". With OPENAI_BASE_URL in
+    # the environment "openai:" is any server that speaks OpenAI's chat completions.
+    "MODEL": "",
+    "INSTRUCTIONS": "",
+    # Other models that a client may choose, per send or per thread; "*" for any: then the agent decides.
+    "MODELS": [],
     # Largest request body, in bytes; checked before anything is parsed.
     "MAX_BODY_BYTES": 16 * 1024 * 1024,
     # Longest text of one user message, in characters.
     "MAX_MESSAGE_CHARS": 200_000,
     # Most messages handed to the model as history, newest kept.
     "HISTORY_MESSAGES": 200,
+    # Most characters of it (about four a token), newest kept; a tool call stays with its result. 0: no bound.
+    "HISTORY_CHARS": 400_000,
     # When a reader sees a chunk. "sync": when it is committed, nothing shown is ever lost. "async": at once, it is
     # committed within the gap; a crash loses what was shown in that time. "exit": at once, and only the end of the
     # turn is stored; a crash loses the turn's answer.

@@ -1,19 +1,23 @@
-"""The agent contract: what a product brings, and what it is given.
+'''The agent contract: what a product brings, and what it is given.
 
 An agent is an object with one method. It yields AI SDK UI message chunks, plain dicts; message ids, ``start``,
 ``finish``, steps around the content, order, repair and storing are the engine's work. This is a whole one::
 
     class Parrot:
+        """Says what was said, word by word."""
+
         async def run(self, turn):
-            text = turn.text
+            words = turn.text.split()
             yield {"type": "text-start", "id": "1"}
-            for word in text.split():
+            for word in words:
                 yield {"type": "text-delta", "id": "1", "delta": word + " "}
             yield {"type": "text-end", "id": "1"}
-            turn.usage.add(model="parrot", prompt_tokens=len(text), completion_tokens=len(text))
+            turn.usage.add(model="parrot", prompt_tokens=len(words), completion_tokens=len(words))
 
-Name it in settings: ``CHAT_AGENT = "myproject.agents.Parrot"`` (a class, or an object made from one).
-"""
+Name it in settings: ``CHAT_AGENT = "myproject.agents.Parrot"`` (a class, or an object made from one). To fail, raise
+one of ``chat.agents.errors``; any other exception fails the turn as well, with a general text. Without CHAT_AGENT the
+agent is ``chat.agents.pydantic_ai`` where CHAT_MODEL or CHAT_PYDANTIC_AGENT names something to drive, else the demo.
+'''
 
 from __future__ import annotations
 
@@ -25,18 +29,25 @@ from typing import Any, Protocol, cast
 from django.utils.module_loading import import_string
 
 from chat import conf
-from chat.errors import ChatError
-from chat.protocol.chunks import Chunk
+from chat.agents.errors import AgentError, AgentStalled
+from chat.protocol.chunks import Chunk, Part
 from chat.protocol.usage import UsageMeter
+
+__all__ = ["Agent", "AgentError", "AgentStalled", "TurnContext", "agent_path", "load_agent"]
+
+DEMO = "chat.agents.demo.agent"
+PYDANTIC_AI = "chat.agents.pydantic_ai.agent"
 
 
 @dataclass(slots=True)
 class TurnContext:
     """What an agent is told of the turn it answers, and where it says what the turn cost.
 
-    ``thread_id`` is the id of the conversation: a thread's, or a copilot chat's. ``history`` are AI SDK messages
-    (``{"id", "role", "parts"}``), oldest first, the new user message last and also in ``message``. When the turn is
-    stopped, the run is cancelled: ``asyncio.CancelledError`` comes up at the agent's next ``await``; let it pass.
+    ``thread_id`` is the id of the conversation: a thread's, or a copilot chat's.
+    ``history`` are AI SDK messages (``{"id", "role", "parts"}``), oldest first, made into what a provider accepts
+    (``protocol.history``), the new user message last and, as the user wrote it, in ``message``. ``model`` is what the
+    client, the thread or CHAT_MODEL chose, or empty. When the turn is stopped, the run is cancelled:
+    ``asyncio.CancelledError`` comes up at the agent's next ``await``; let it pass, within a second.
     """
 
     thread_id: str
@@ -52,33 +63,33 @@ class TurnContext:
         """The plain text of the new user message."""
         return "".join(part["text"] for part in self.message["parts"] if part["type"] == "text")
 
+    @property
+    def answer(self) -> list[Part]:
+        """What the turn has answered already: empty, unless it waited and goes on, when it is the last of
+        ``history``. Calls that were decided on are in state ``approval-responded``, with
+        ``approval: {id, approved, reason?, input?}`` (``input`` as the person changed it).
+        """
+        goes_on = bool(self.history) and self.history[-1]["role"] == "assistant"
+        parts: list[Part] = self.history[-1]["parts"] if goes_on else []
+        return parts
+
 
 class Agent(Protocol):
-    """Whatever answers. Raise ``AgentError`` to fail the turn with a text the user may read."""
+    """Whatever answers. It may have a second method, ``problems() -> list[str]``: what is wrong with its settings. It
+    is asked by ``manage.py check`` and when a server starts, in a thread, so what is slow to load may be loaded there.
+    """
 
     def run(self, turn: TurnContext) -> AsyncIterator[Chunk]: ...
 
 
-class AgentError(ChatError):
-    """The turn fails; ``code`` and text are shown to the user and kept. Any other exception fails it as well, with
-    a general text: what it says may be secret.
-    """
-
-    code = "agent_error"
-    message = "The assistant could not answer."
-
-
-class AgentStalled(AgentError):
-    """The agent gave no chunk for ``CHAT_STALL_SECONDS``."""
-
-    code = "agent_stalled"
-    message = "The assistant stopped answering."
+def agent_path() -> str:
+    """The dotted path of the agent that the settings choose."""
+    if path := conf.get("AGENT"):
+        return str(path)
+    return PYDANTIC_AI if conf.get("MODEL") or conf.get("PYDANTIC_AGENT") else DEMO
 
 
 def load_agent() -> Agent:
-    """The agent that ``CHAT_AGENT`` names. Raises ImportError, or TypeError for what is none."""
-    found = import_string(conf.get("AGENT"))
-    agent = found() if inspect.isclass(found) else found
-    if not callable(getattr(agent, "run", None)):
-        raise TypeError(f"CHAT_AGENT = {conf.get('AGENT')!r} has no method run(turn).")
-    return cast(Agent, agent)
+    """That agent. Raises whatever its module raises when imported; ``agents.defects`` tells what is wrong with it."""
+    found = import_string(agent_path())
+    return cast(Agent, found() if inspect.isclass(found) else found)

@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from chat.agents.models import require_allowed
 from chat.api.views import ChatView, answer, page, position_of
 from chat.errors import InvalidInput
 from chat.protocol import sanitize
@@ -84,7 +85,8 @@ def named_thread(asker: Scope, name: str) -> uuid.UUID:
 
 
 def check(body: ThreadBody) -> None:
-    """Raises InvalidInput for values that could not be read back."""
+    """Raises InvalidInput for values that could not be read back, and for a model that may not be chosen."""
+    require_allowed((body.metadata or {}).get("model"), "metadata.model")
     values: dict[str, Any] = {"title": body.title, "metadata": body.metadata}
     for field, value in values.items():
         sanitize.check(value, field)

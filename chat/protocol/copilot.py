@@ -182,7 +182,8 @@ def timestamp(moment: datetime) -> str:
 
 
 def message_of(element: Any) -> dict[str, Any] | None:
-    """An element as the model's history has messages (``{"id", "role", "parts"}``); None for one that says nothing.
+    """An element as the model's history has messages (``{"id", "role", "parts", "status"}``, the status that an
+    answer's turn ended with); None for one that says nothing.
 
     An older program wrote it, or a client: nothing about it is taken for granted.
     """
@@ -197,7 +198,9 @@ def message_of(element: Any) -> dict[str, Any] | None:
     for key, kind in (("fileAttachments", "data-file-attachments"), ("contexts", "data-contexts")):
         if isinstance(attached := element.get(key), list) and attached:
             told = [*told, {"type": kind, "data": attached}]
-    return {"id": str(element.get("id", "")), "role": element["role"], "parts": told}
+    metadata = element.get("metadata")
+    status = metadata.get("status") if isinstance(metadata, dict) else None
+    return {"id": str(element.get("id", "")), "role": element["role"], "parts": told, "status": status}
 
 
 def _is_part(part: Any) -> bool:

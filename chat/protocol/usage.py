@@ -25,6 +25,13 @@ class UsageMeter:
 
     calls: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def source(self) -> str:
+        """``reported``; ``estimated`` if a call's figures are, ``missing`` without any call."""
+        if not self.calls:
+            return "missing"
+        return "estimated" if any(call.get("estimated") for call in self.calls) else "reported"
+
     def add(
         self,
         *,
@@ -35,9 +42,11 @@ class UsageMeter:
         cached_tokens: int = 0,
         reasoning_tokens: int = 0,
         cost_micros: int = 0,
+        estimated: bool = False,
     ) -> None:
         """Note one call of a model. ``total_tokens`` is the sum where the provider gives none;
         ``cost_micros`` are millionths of a US dollar. A provider's nonsense (negative, no number) counts as 0.
+        ``estimated``: the provider said nothing, and the figures are the agent's guess.
         """
         counts = {
             "prompt_tokens": _count(prompt_tokens),
@@ -47,7 +56,8 @@ class UsageMeter:
             "cost_micros": _count(cost_micros),
         }
         total = counts["prompt_tokens"] + counts["completion_tokens"] if total_tokens is None else total_tokens
-        self.calls.append({"model": clean_text(str(model))[:200], **counts, "total_tokens": _count(total)})
+        call: dict[str, Any] = {"model": clean_text(str(model))[:200], **counts, "total_tokens": _count(total)}
+        self.calls.append({**call, "estimated": True} if estimated else call)
 
     def totals(self) -> dict[str, int]:
         """The sum of all calls, by count."""

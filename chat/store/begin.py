@@ -31,6 +31,7 @@ class Wanted(TypedDict, total=False):
     user_message: Required[NewUserMessage | None]
     trigger: str
     model: str
+    default_model: str
     owner: str
     title: str
     revises: Revision | None
@@ -47,7 +48,8 @@ def begin_turn(scope: Scope, thread_id: uuid.UUID, turn_id: str, **wanted: Unpac
       nothing written;
     - a legacy append wrote the user row first: its id stays, the text becomes this one's.
 
-    ``title`` names a thread that has no title yet. A turn that ``revises`` an edited message puts it in the place of
+    ``title`` names a thread that has no title yet. Without a ``model`` it is the one in the thread's metadata, else
+    ``default_model``. A turn that ``revises`` an edited message puts it in the place of
     what it edits and of all that followed, at once; one that revises an answer leaves that current until its own is
     complete. Raises ThreadNotFound; Contention, for a revision also when its target is no longer current.
     """
@@ -101,6 +103,7 @@ def _values(
     user_message: NewUserMessage | None,
     trigger: str = "submit",
     model: str = "",
+    default_model: str = "",
     owner: str = "",
     title: str = "",
     revises: Revision | None = None,
@@ -113,6 +116,7 @@ def _values(
         "fingerprint": fingerprint,
         "owner": owner,
         "model": model,
+        "default_model": default_model,
         "has_user_message": user_message is not None,
         "user_parts": encoded(user_message.parts if user_message else []),
         "client_id": user_message and user_message.client_id,
@@ -142,6 +146,10 @@ def persist_assistant_shell(
     )
 
 
+# The model of a new turn: what the client named, else what its thread did, else the default.
+MODEL = """coalesce(nullif(%(model)s::text, ''),
+                    (SELECT left(h.metadata ->> 'model', 200) FROM chat_threads h WHERE h.id = {thread}),
+                    %(default_model)s::text)"""
 # The last message of a thread: what a new one follows.
 LAST = """(SELECT max(last.id) FROM chat_messages last
              WHERE last.thread_id = turn.thread_id AND last.is_current AND last.deleted_at IS NULL)"""
@@ -220,7 +228,7 @@ def _from_thread(
     INSERT INTO chat_turns (thread_id, user_id, turn_id, request, trigger, fingerprint, status, owner, model,
                             heartbeat_at, started_at, replaces_id)
     SELECT id, %(scope_user)s, %(turn_id)s, %(request)s::jsonb, %(trigger)s, %(fingerprint)s, 'streaming',
-           %(owner)s, %(model)s, clock_timestamp(), clock_timestamp(), {replaces}
+           %(owner)s, {MODEL.format(thread="thread.id")}, clock_timestamp(), clock_timestamp(), {replaces}
       FROM thread
      WHERE NOT EXISTS (SELECT FROM chat_turns q WHERE q.thread_id = thread.id AND q.status = 'queued') AND {when}
     ON CONFLICT DO NOTHING

@@ -38,6 +38,7 @@ def begin_copilot_turn(
     request: dict[str, Any],
     trigger: str = "submit",
     model: str = "",
+    default_model: str = "",
     owner: str = "",
     new: NewChat | None = None,
     title: str = "",

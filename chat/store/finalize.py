@@ -102,7 +102,7 @@ def _end_in_thread(
     }
     with_usage = WITH_USAGE if usage else ""
     if replaces:
-        with transaction.atomic(using=connection().alias):
+        with one_transaction():
             # A statement of its own: the next one sees all that was written under the lock before.
             row("SELECT id FROM chat_threads WHERE id = %(thread)s FOR NO KEY UPDATE", thread=turn.thread_id)
             found = row(REPLACE_ANSWER.format(usage=with_usage), **values)

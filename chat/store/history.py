@@ -20,7 +20,8 @@ Message = dict[str, Any]
 def read_history(turn: StoredTurn, limit: int) -> tuple[list[Message], Message]:
     """At most ``limit`` current messages in front of a turn, oldest first, and the user message it answers.
 
-    For the turn's own run, which asks in nobody's name: no scope. Messages are ``{"id", "role", "parts"}``.
+    For the turn's own run, which asks in nobody's name: no scope. Messages are
+    ``{"id", "role", "parts", "status"}``, the status that an answer's turn ended with.
     """
     return _of_thread(turn, limit) if turn.copilot_chat_id is None else _of_chat(turn, limit)
 
@@ -45,7 +46,7 @@ def _of_thread(turn: StoredTurn, limit: int) -> tuple[list[Message], Message]:
             SELECT id, parent_id FROM chat_messages
              WHERE thread_id = %(thread)s AND turn_id = %(turn_id)s AND role = 'assistant'
         )
-        SELECT m.id, m.role, m.parts, m.turn_id = %(turn_id)s AS own
+        SELECT m.id, m.role, m.parts, m.metadata ->> 'status' AS status, m.turn_id = %(turn_id)s AS own
           FROM chat_messages m
          WHERE m.thread_id = %(thread)s AND m.is_current AND m.deleted_at IS NULL
            AND m.id <= (SELECT coalesce(parent_id, 0) FROM answer)
@@ -55,7 +56,10 @@ def _of_thread(turn: StoredTurn, limit: int) -> tuple[list[Message], Message]:
         turn_id=turn.turn_id,
         limit=limit,
     )
-    said = [{"id": str(one["id"]), "role": one["role"], "parts": decoded(one["parts"])} for one in reversed(found)]
+    said = [
+        {"id": str(one["id"]), "role": one["role"], "parts": decoded(one["parts"]), "status": one["status"]}
+        for one in reversed(found)
+    ]
     # The turn's own message, wherever it stands; another answer goes to the last that was asked before it.
     asked = [place for place, one in enumerate(reversed(found)) if one["own"] and one["role"] == "user"]
     asked = asked or [place for place, one in enumerate(said) if one["role"] == "user"]

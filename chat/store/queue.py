@@ -7,7 +7,7 @@ from typing import Any
 
 from chat.errors import QueueFull, ThreadNotFound
 from chat.models import TurnStatus
-from chat.store.begin import FOLLOWS, MESSAGES, NewUserMessage
+from chat.store.begin import FOLLOWS, MESSAGES, MODEL, NewUserMessage
 from chat.store.messages import BUSY_SQL
 from chat.store.scope import VISIBLE_THREAD, Scope
 from chat.store.sql import encoded, one_transaction, row, rows
@@ -24,6 +24,7 @@ def enqueue_turn(
     user_message: NewUserMessage,
     trigger: str = "submit",
     model: str = "",
+    default_model: str = "",
     title: str = "",
     first: bool = False,
     most: int,
@@ -55,6 +56,7 @@ def enqueue_turn(
             trigger=trigger,
             fingerprint=fingerprint,
             model=model,
+            default_model=default_model,
             most=most,
         )
         if made is None:
@@ -158,7 +160,7 @@ WITH queue AS (
 ), t AS (
     INSERT INTO chat_turns (thread_id, user_id, turn_id, request, trigger, fingerprint, status, epoch, model)
     SELECT %(thread)s, %(scope_user)s, %(turn_id)s, %(request)s::jsonb, %(trigger)s, %(fingerprint)s, 'queued', 0,
-           %(model)s
+           {MODEL.format(thread="%(thread)s")}
       FROM queue WHERE (busy OR length > 0) AND NOT known AND length < %(most)s
     RETURNING *, pg_notify('{THREAD_CHANNEL}', thread_id::text)
 )

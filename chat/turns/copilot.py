@@ -8,6 +8,7 @@ import uuid
 from typing import Any
 
 from chat import conf
+from chat.agents.models import require_allowed
 from chat.errors import ChatBusy, ChatNotFound, Contention, InvalidInput
 from chat.protocol.copilot import SaidBody, SendBody, payload_of, user_content
 from chat.store.chats import delete_chat
@@ -67,6 +68,7 @@ def stop_and_delete(scope: Scope, chat: uuid.UUID) -> None:
 
 
 async def _start(scope: Scope, chat: uuid.UUID, body: SaidBody, **how: Any) -> StoredTurn:
+    require_allowed(body.model, "model")
     said = user_content(body, max_chars=conf.get("MAX_MESSAGE_CHARS"))
 
     async def start() -> StoredTurn:
@@ -101,6 +103,7 @@ def _begin(
                     request={"said": said},
                     trigger=trigger,
                     model=body.model or "",
+                    default_model=conf.get("MODEL"),
                     owner=process_name(),
                     title=title,
                     new=NewChat(title, body.model or "") if new else None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chat.agents.errors import is_retryable
 from chat.models import TurnStatus
 from chat.protocol.chunks import Chunk, error, transient_data
 from chat.store.turns import StoredTurn
@@ -49,6 +50,8 @@ def ending(
     metadata = {**(extra or {}), "status": status.value, "finish_reason": finish_reason}
     if error_code:
         metadata |= {"error_code": error_code, "error_text": error_text}
+        if is_retryable(error_code):
+            metadata["error_retryable"] = True
     if status == TurnStatus.COMPLETED:
         chunks: list[Chunk] = [{"type": "finish", "finishReason": finish_reason, "messageMetadata": metadata}]
     elif status == TurnStatus.FAILED:

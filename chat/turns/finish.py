@@ -97,7 +97,7 @@ def figures(meter: UsageMeter, builder: AssistantContentBuilder) -> UsageFigures
     """The usage row of a turn: what its agent reported, else an estimate from what was streamed."""
     if meter.calls:
         return UsageFigures(
-            source="reported",
+            source=meter.source,
             **meter.totals(),
             model_breakdown=meter.by_model(),
             call_details={"calls": meter.calls},

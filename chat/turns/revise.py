@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from chat import conf
 from chat.errors import Contention, InvalidInput, ThreadBusy
 from chat.models import Trigger
 from chat.protocol.requests import ChatBody, UserMessage, fingerprint
@@ -86,6 +87,7 @@ def _begin(scope: Scope, body: ChatBody, wanted: Callable[[uuid.UUID], tuple[str
                     turn_id,
                     request=body.model_dump(mode="json", exclude={"messages", "id"}, exclude_none=True),
                     model=body.model or "",
+                    default_model=conf.get("MODEL"),
                     owner=process_name(),
                     **revised,
                 )

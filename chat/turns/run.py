@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import traceback
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from uuid import UUID
 
 from chat import conf
 from chat.agents.base import AgentError, AgentStalled, TurnContext, load_agent
+from chat.agents.errors import failure_of
 from chat.errors import ServerFull, Unavailable
 from chat.models import TurnStatus
 from chat.protocol import sse
@@ -121,13 +121,16 @@ class Run:
         problem = work.exception()
         if problem is None:
             return work.result()
-        if isinstance(problem, AgentError):
-            logger.info("turn %s failed: %s", self.turn.pk, problem.code)
-            return Outcome(TurnStatus.FAILED, clean_text(problem.code)[:64], clean_text(problem.text))
-        # Where, but not what: an exception's own words may hold the conversation or a key.
-        where = "".join(traceback.format_tb(problem.__traceback__))
-        logger.error("turn %s failed: %s at\n%s", self.turn.pk, type(problem).__name__, where)
-        return Outcome(TurnStatus.FAILED, AgentError.code, AgentError.message)
+        failure = failure_of(problem)
+        logger.log(
+            logging.WARNING if failure is problem else logging.ERROR,
+            "turn %s failed: %s (%s) %s",
+            self.turn.pk,
+            failure.code,
+            "retryable" if failure.retryable else "final",
+            failure.log,
+        )
+        return Outcome(TurnStatus.FAILED, clean_text(failure.code)[:64], clean_text(failure.text))
 
     async def _answer(self) -> Outcome:
         earlier, message = await in_thread_with_patience(read_history, self.turn, conf.get("HISTORY_MESSAGES"))
@@ -135,7 +138,7 @@ class Run:
             thread_id=str(self.turn.conversation),
             turn_id=self.turn.turn_id,
             user_id=self.turn.user_id,
-            history=model_history([*earlier, message]),
+            history=model_history([*earlier, message], conf.get("HISTORY_CHARS")),
             message=message,
             model=self.turn.model,
             usage=self._usage,

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from chat import conf
+from chat.agents.models import require_allowed
 from chat.errors import Contention, ServerFull, ThreadBusy
 from chat.models import TurnStatus
 from chat.protocol.requests import ChatBody, UserMessage, fingerprint, new_user_message
@@ -40,6 +41,7 @@ async def start_turn(scope: Scope, body: ChatBody) -> StoredTurn:
     Raises InvalidInput, ThreadNotFound, TurnConflict, ThreadBusy, QueueFull, ServerFull, Contention; then nothing was
     written.
     """
+    require_allowed(body.model, "model")
     if body.trigger == "submit-message":
         message = new_user_message(body, max_chars=conf.get("MAX_MESSAGE_CHARS"))
         begin: Begin = partial(_begin if body.message_id is None else begin_edit, scope, body, message)
@@ -108,6 +110,7 @@ def _begin(scope: Scope, body: ChatBody, message: UserMessage, *, first: bool = 
         "request": body.model_dump(mode="json", exclude={"messages", "id"}, exclude_none=True),
         "user_message": NewUserMessage(parts=message.parts, client_id=message.id),
         "model": body.model or "",
+        "default_model": conf.get("MODEL"),
         "title": title_of(" ".join(part["text"] for part in message.parts if part["type"] == "text")),
     }
     for _ in range(ATTEMPTS):

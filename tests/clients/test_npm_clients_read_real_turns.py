@@ -71,3 +71,18 @@ async def test_a_turn_that_is_replayed_from_its_stored_parts(
     body = (await client.send("t1", command, "m1")).body
     errors = ["The demo agent failed, as you asked."] if command.startswith("/fail") else None
     await assert_clients_hold_what_is_stored(npm_clients, body, errors=errors)
+
+
+@pytest.mark.parametrize("robot", ["Busy", "Careful", "made"])
+async def test_a_turn_of_a_pydantic_ai_agent(
+    client: Client, npm_clients: NpmClients, settings: Any, robot: str
+) -> None:
+    settings.CHAT_PYDANTIC_AGENT = f"tests.agents.robots.{robot}"
+    body = (await client.send("t1", "Hello")).body
+    await assert_clients_hold_what_is_stored(npm_clients, body, approvals=robot == "Careful")
+
+
+async def test_a_turn_whose_tool_raised(client: Client, npm_clients: NpmClients, settings: Any) -> None:
+    settings.CHAT_PYDANTIC_AGENT = "tests.agents.robots.Tester"
+    body = (await client.send("t1", "Hello")).body
+    await assert_clients_hold_what_is_stored(npm_clients, body, errors=["The assistant could not answer."])

@@ -290,7 +290,7 @@ async def test_the_model_is_told_what_was_said_before(client: Client, settings: 
     settings.CHAT_AGENT = "tests.turns.agents.Recalls"
     await client.send("t1", "And now?")
     answer = await Message.objects.filter(role="assistant").alatest("id")
-    assert answer.parts[-1]["text"] == "user:/tokens 2 0|assistant:w1 w2 |user:/fail|user:And now?"
+    assert answer.parts[-1]["text"] == "user:/tokens 2 0|assistant:w1 w2 |user:/failAnd now?"
 
 
 async def test_mentioned_documents_are_kept_with_the_user_message(client: Client) -> None:

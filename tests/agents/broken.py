@@ -1,0 +1,3 @@
+"""An agent's module that cannot be imported."""
+
+print(1 / 0)
