@@ -12,6 +12,7 @@ from django.core import checks
 from chat import conf
 from chat.agents.base import load_agent
 from chat.store.sql import connection
+from chat.turns.prices import wrong_prices
 
 
 @checks.register("chat")
@@ -48,6 +49,14 @@ def check_server(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
             )
         ]
     return []
+
+
+@checks.register("chat")
+def check_prices(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    return [
+        checks.Error(f"CHAT_PRICES: {problem}", hint="See PRICES in chat/conf.py.", id="chat.E021")
+        for problem in wrong_prices(conf.get("PRICES"))
+    ]
 
 
 @checks.register("chat")

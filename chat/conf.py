@@ -58,6 +58,11 @@ DEFAULTS: dict[str, Any] = {
     "DATABASE_PATIENCE_SECONDS": 30.0,
     # Seconds that live turns get to end by themselves when the process is told to stop.
     "DRAIN_SECONDS": 5.0,
+    # What models cost that the list of genai-prices does not know, or knows another price for: US dollars for a million
+    # tokens, by model or by "provider:model", as in
+    # {"openai:gpt-4o": {"input": 2.5, "output": 10, "cache_read": 1.25, "cache_write": 2.5}}. What is read from or
+    # written to a provider's cache costs what input does where its price is left out.
+    "PRICES": {},
 }
 
 

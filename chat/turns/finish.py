@@ -19,6 +19,7 @@ from chat.streams.hub import TurnStream
 from chat.streams.writer import process_name, writer
 from chat.telemetry import commit
 from chat.turns import envelope
+from chat.turns.prices import load_list, priced
 
 BYTES_PER_TOKEN = 4  # what an estimate goes by when an agent reports no usage
 
@@ -57,6 +58,7 @@ async def finish(
         finish_reason = "other"
     for chunk in closing:
         builder.apply(chunk)
+    await load_list(meter)
     usage = figures(meter, builder)
     ending = envelope.ending(
         outcome.status,
@@ -96,16 +98,22 @@ def _store(turn: StoredTurn, **ending: Any) -> Ended:
 def figures(meter: UsageMeter, builder: AssistantContentBuilder) -> UsageFigures:
     """The usage row of a turn: what its agent reported, else an estimate from what was streamed."""
     if meter.calls:
-        return UsageFigures(
-            source="reported",
-            **meter.totals(),
-            model_breakdown=meter.by_model(),
-            call_details={"calls": meter.calls},
-        )
+        return reported(meter)
     if builder.is_empty():
         return UsageFigures(source="missing")
     tokens = max(1, builder.stats()["bytes"] // BYTES_PER_TOKEN)
     return UsageFigures(source="estimated", completion_tokens=tokens, total_tokens=tokens)
+
+
+def reported(meter: UsageMeter) -> UsageFigures:
+    """What an agent reported, priced: in all, by model and by call."""
+    known = priced(meter)
+    return UsageFigures(
+        source="reported",
+        **known.totals(),
+        model_breakdown=known.by_model(),
+        call_details={"calls": known.calls},
+    )
 
 
 def shown(usage: UsageFigures) -> dict[str, Any]:
