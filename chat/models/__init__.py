@@ -1,5 +1,6 @@
 from chat.models.copilot import CopilotChat
 from chat.models.message import Message, Role
+from chat.models.quota import QuotaCounter
 from chat.models.stream import StreamEvents
 from chat.models.thread import Thread
 from chat.models.token import ApiToken
@@ -12,6 +13,7 @@ __all__ = [
     "ApiToken",
     "CopilotChat",
     "Message",
+    "QuotaCounter",
     "Role",
     "StreamEvents",
     "Thread",

@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import Any
 
 from chat.models import TurnStatus
+from chat.store.quotas import settlement
 from chat.store.sql import UNAVAILABLE, DatabaseError, encoded, row, rows, undone_on_error
 from chat.store.stream_log import CHANNEL, LogRow, news
 from chat.store.turns import THREAD_CHANNEL, StoredTurn
@@ -43,7 +44,8 @@ def finalize_assistant_turn(
 
     One compare-and-set on status and epoch, so that of a stop, a completion, a recovery and a process that wakes
     up late exactly one ends the turn; the others change nothing and get ``Ended.NO``. Where the usage row cannot be
-    written, the answer is written without it, and the usage once more by itself, as ``missing``.
+    written, the answer is written without it, and the usage once more by itself, as ``missing``. The turn's place among
+    its user's live ones is given back, and its tokens are counted, in the same statement.
     """
     ending = {
         "turn": turn.pk,
@@ -61,16 +63,17 @@ def finalize_assistant_turn(
         "finish_reason": finish_reason,
         "error_code": error_code,
         "error_text": error_text,
+        "used_tokens": usage.total_tokens,
     }
     try:
         with undone_on_error():
-            return _ended(row(FINALIZE.format(usage=WITH_USAGE), **ending, **usage.parameters()))
+            return _ended(row(FINALIZE.format(usage=WITH_USAGE + settlement()), **ending, **usage.parameters()))
     except UNAVAILABLE:
         raise  # no database: nothing was wrong with the usage
     except DatabaseError:
         logger.exception("usage of turn %s could not be written; its answer is", turn.pk)
     with undone_on_error():
-        ended = _ended(row(FINALIZE.format(usage=""), **ending))
+        ended = _ended(row(FINALIZE.format(usage=settlement()), **ending))
     if ended:
         try:
             with undone_on_error():

@@ -14,6 +14,7 @@ from chat.store.begin import NewUserMessage, begin_turn_in
 from chat.store.crossing import in_thread
 from chat.store.messages import read_turn_message
 from chat.store.queue import enqueue_turn, queued_turns
+from chat.store.quotas import require_quota
 from chat.store.scope import Scope
 from chat.store.sql import ATTEMPTS
 from chat.store.threads import find_thread
@@ -34,8 +35,8 @@ async def start_turn(scope: Scope, body: ChatBody) -> StoredTurn:
     A busy thread is dealt with as ``on_busy`` says. Without it: a client that has seen the busy turn's question and
     moved on, as an AI SDK client does after its ``stop()``, means the turn to be stopped; any other is refused.
 
-    Raises InvalidInput, ThreadNotFound, TurnConflict, ThreadBusy, QueueFull, ServerFull, Contention; then nothing was
-    written.
+    Raises InvalidInput, ThreadNotFound, TurnConflict, ThreadBusy, QueueFull, QuotaExceeded, ServerFull, Contention;
+    then nothing was written.
     """
     if body.trigger != "submit-message":
         raise InvalidInput("trigger", "Only submit-message is known here.")
@@ -62,7 +63,10 @@ async def _start(scope: Scope, body: ChatBody, message: UserMessage) -> StoredTu
 
 
 async def _begin_instead(scope: Scope, body: ChatBody, message: UserMessage, busy: int) -> StoredTurn:
-    """Stop the busy turn and begin this one; before those that wait, where some do."""
+    """Stop the busy turn and begin this one; before those that wait, where some do. Nothing is stopped for one that
+    could not begin.
+    """
+    await in_thread(require_quota, scope)
     stored = await in_thread(read_turn, scope, busy)
     waiting = await in_thread(queued_turns, scope, stored.thread_id)
     if waiting or stored.status == TurnStatus.QUEUED:
