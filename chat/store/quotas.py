@@ -125,9 +125,9 @@ def require_quota(scope: Scope) -> None:
 
 
 MESSAGES = {
-    "tokens_a_day": "Your {allowed} tokens of today are used up, or reserved by answers that are being written.",
-    "turns_a_minute": "You may send {allowed} messages a minute.",
-    "live_turns": "You may have {allowed} answers written at once. Wait until one has ended.",
+    "tokens_a_day": "Your tokens of today ({allowed}) are used up, or reserved by answers that are being written.",
+    "turns_a_minute": "You have sent as many messages in a minute as you may ({allowed}).",
+    "live_turns": "As many answers are being written for you as may be ({allowed}). Wait until one has ended.",
 }
 ADMITTED = "chat_quotas_admitted"
 TODAY = "(clock_timestamp() AT TIME ZONE 'UTC')::date"

@@ -19,7 +19,8 @@ from chat.streams.hub import TurnStream
 from chat.streams.writer import process_name, writer
 from chat.telemetry import commit
 from chat.turns import envelope
-from chat.turns.prices import load_list, priced
+from chat.turns.late_usage import watch
+from chat.turns.prices import load_list, reported
 
 BYTES_PER_TOKEN = 4  # what an estimate goes by when an agent reports no usage
 
@@ -87,6 +88,8 @@ async def finish(
     )
     if ended:
         stream.publish(log.first_seq, log.chunks)
+        if usage.source != "reported":
+            watch(turn, meter)
     return ended
 
 
@@ -103,17 +106,6 @@ def figures(meter: UsageMeter, builder: AssistantContentBuilder) -> UsageFigures
         return UsageFigures(source="missing")
     tokens = max(1, builder.stats()["bytes"] // BYTES_PER_TOKEN)
     return UsageFigures(source="estimated", completion_tokens=tokens, total_tokens=tokens)
-
-
-def reported(meter: UsageMeter) -> UsageFigures:
-    """What an agent reported, priced: in all, by model and by call."""
-    known = priced(meter)
-    return UsageFigures(
-        source="reported",
-        **known.totals(),
-        model_breakdown=known.by_model(),
-        call_details={"calls": known.calls},
-    )
 
 
 def shown(usage: UsageFigures) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from chat import conf
 from chat.protocol.usage import LARGEST, UsageMeter
+from chat.store.usage import UsageFigures
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ _loaded = False
 
 
 async def load_list(meter: UsageMeter) -> None:
-    """See to it that ``priced`` finds the list loaded, where it will look into it. That takes a third of a second: it
+    """See to it that ``reported`` finds the list loaded, where it will look into it. That takes a third of a second: it
     belongs into a thread, and not into the start of a server whose agents need no list. Raises nothing.
     """
     if not _loaded and any("priced_by" not in call and not _own_price(call) for call in meter.calls):
@@ -44,9 +45,15 @@ def _load() -> None:
     _loaded = True
 
 
-def priced(meter: UsageMeter) -> UsageMeter:
-    """The same calls, each with its cost and who gave the price. Raises nothing: a price never costs the answer."""
-    return UsageMeter([_priced(call) for call in meter.calls])
+def reported(meter: UsageMeter) -> UsageFigures:
+    """What an agent reported, priced: in all, by model and by call. Raises nothing: a price never costs the answer."""
+    known = UsageMeter([_priced(call) for call in meter.calls])
+    return UsageFigures(
+        source="reported",
+        **known.totals(),
+        model_breakdown=known.by_model(),
+        call_details={"calls": known.calls},
+    )
 
 
 def wrong_prices(prices: Any) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 from django.core.checks import run_checks
 
 from chat.protocol.usage import LARGEST, UsageMeter
-from chat.turns.finish import reported
+from chat.turns.prices import reported
 from tests.acceptance.server import ROOT
 
 OWN = {"input": 2, "output": "8", "cache_read": 0.5}
@@ -111,8 +111,7 @@ import chatproject.asgi
 from django.urls import resolve
 resolve("/api/chat")
 from chat.protocol.usage import UsageMeter
-from chat.turns.finish import reported
-from chat.turns.prices import load_list
+from chat.turns.prices import load_list, reported
 meter = UsageMeter()
 asyncio.run(load_list(meter))
 meter.add(model="demo", cost_micros=0)
