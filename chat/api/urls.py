@@ -7,6 +7,7 @@ from chat.api.messages import Messages
 from chat.api.state import State
 from chat.api.threads import Thread, Threads
 from chat.api.turns import Turn
+from chat.api.usage import Usage
 
 urlpatterns = [
     path("chat", stream.send_message, name="chat-send"),
@@ -19,4 +20,5 @@ urlpatterns = [
     path("threads/<str:thread_id>/", Thread.as_view(), name="thread"),
     path("threads/<str:thread_id>/state/", State.as_view(), name="thread-state"),
     path("threads/<str:thread_id>/messages/", Messages.as_view(), name="messages"),
+    path("usage/", Usage.as_view(), name="usage"),
 ]
