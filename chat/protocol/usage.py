@@ -30,6 +30,13 @@ class UsageMeter:
     calls: list[dict[str, Any]] = field(default_factory=list)
     on_late: Callable[[], None] | None = None
 
+    @property
+    def source(self) -> str:
+        """``reported``; ``estimated`` if a call's figures are, ``missing`` without any call."""
+        if not self.calls:
+            return "missing"
+        return "estimated" if any(call.get("estimated") for call in self.calls) else "reported"
+
     def add(
         self,
         *,
@@ -42,6 +49,7 @@ class UsageMeter:
         cache_write_tokens: int = 0,
         reasoning_tokens: int = 0,
         cost_micros: int | None = None,
+        estimated: bool = False,
     ) -> None:
         """Note one call of a model. ``total_tokens`` is the sum where the provider gives none. The prompt's tokens hold
         those that were read from the provider's cache and those written to it; the completion's those of reasoning.
@@ -50,7 +58,8 @@ class UsageMeter:
         from a price list, by ``model`` and ``provider`` (``openai``, ``anthropic`` …; it may also stand before the
         model: ``openai:gpt-4o``). A provider's nonsense (negative, no number) counts as 0.
 
-        Figures may come after the turn has ended, from the loop or any other thread: they replace an estimate.
+        ``estimated``: the provider said nothing, and the figures are the agent's guess. What it says may be noted after
+        the turn has ended, on the loop or in any other thread: it replaces guesses.
         """
         counts = {
             "prompt_tokens": _count(prompt_tokens),
@@ -67,6 +76,8 @@ class UsageMeter:
             call["provider"] = clean_text(str(provider))[:100]
         if cost_micros is not None:
             call["priced_by"] = "agent"
+        if estimated:
+            call["estimated"] = True
         self.calls.append(call)
         if self.on_late is not None:
             self.on_late()

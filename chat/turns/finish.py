@@ -60,7 +60,7 @@ async def finish(
     for chunk in closing:
         builder.apply(chunk)
     await load_list(meter)
-    usage = figures(meter, builder)
+    usage, counted = figures(meter, builder), len(meter.calls)
     ending = envelope.ending(
         outcome.status,
         finish_reason=finish_reason,
@@ -89,7 +89,7 @@ async def finish(
     if ended:
         stream.publish(log.first_seq, log.chunks)
         if usage.source != "reported":
-            watch(turn, meter)
+            watch(turn, meter, counted)
     return ended
 
 

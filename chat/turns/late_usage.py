@@ -26,9 +26,9 @@ GATHER_SECONDS = 0.5
 _settling: set[asyncio.Task[bool]] = set()
 
 
-def watch(turn: StoredTurn, meter: UsageMeter) -> None:
+def watch(turn: StoredTurn, meter: UsageMeter, counted: int) -> None:
     """Settle the row of a turn that has just ended, with an estimate or none, by what its agent reports from now on, or
-    has reported while the end was being stored. On the running loop.
+    has reported while the end was being stored: the row has the first ``counted`` calls. On the running loop.
     """
     loop = asyncio.get_running_loop()
 
@@ -38,16 +38,19 @@ def watch(turn: StoredTurn, meter: UsageMeter) -> None:
             loop.call_soon_threadsafe(_begin, turn, meter)
 
     meter.on_late = heard
-    if meter.calls:
+    if len(meter.calls) > counted:
         heard()
 
 
 async def settle(turn: int, meter: UsageMeter) -> bool:
-    """Write what a meter holds into a turn's usage row, priced. False where the row has a provider's figures already,
-    or there is none.
+    """Write what a provider said, as a meter holds it, into a turn's usage row, priced; a guess gives way to it. False
+    where the row has a provider's figures already, or there is none, and where the meter holds guesses only.
     """
-    await load_list(meter)
-    return await in_thread_with_patience(settle_usage, turn, reported(meter))
+    known = UsageMeter([call for call in meter.calls if not call.get("estimated")])
+    if not known.calls:
+        return False
+    await load_list(known)
+    return await in_thread_with_patience(settle_usage, turn, reported(known))
 
 
 def _begin(turn: StoredTurn, meter: UsageMeter) -> None:

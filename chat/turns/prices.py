@@ -49,7 +49,7 @@ def reported(meter: UsageMeter) -> UsageFigures:
     """What an agent reported, priced: in all, by model and by call. Raises nothing: a price never costs the answer."""
     known = UsageMeter([_priced(call) for call in meter.calls])
     return UsageFigures(
-        source="reported",
+        source=known.source,
         **known.totals(),
         model_breakdown=known.by_model(),
         call_details={"calls": known.calls},

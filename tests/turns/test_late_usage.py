@@ -32,12 +32,16 @@ class Learns:
 
     how = "task"
     calls = 1
+    guesses = False
 
     async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
         yield {"type": "text-delta", "id": "1", "delta": "Well, "}
         try:
             await asyncio.Event().wait()
         finally:
+            if self.guesses:
+                turn.usage.add(model="gpt-4o", prompt_tokens=7)
+                turn.usage.add(model="gpt-4o", prompt_tokens=999_999, estimated=True)
             if self.how == "task":
                 tasks.append(asyncio.create_task(self.told(turn.usage)))
             else:
@@ -93,6 +97,22 @@ async def test_calls_that_come_late_one_by_one_are_gathered(
     settings.CHAT_AGENT = f"{__name__}.Learns"
     monkeypatch.setattr(Learns, "calls", 3)
     assert (await stopped_turn(client)).total_tokens == 3 * 1010
+
+
+async def test_what_the_provider_says_late_replaces_the_agents_guess_and_no_call_that_it_reported_in_time(
+    client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CHAT_AGENT = f"{__name__}.Learns"
+    monkeypatch.setattr(Learns, "guesses", True)
+    usage = await stopped_turn(client)
+    assert (usage.source, usage.total_tokens) == ("reported", 7 + 1010)
+    assert len(usage.call_details["calls"]) == 2
+
+
+async def test_a_guess_alone_settles_nothing(asker: Scope) -> None:
+    meter = UsageMeter()
+    meter.add(prompt_tokens=5, estimated=True)
+    assert not await settle(1, meter)
 
 
 @pytest.mark.parametrize("source", ["estimated", "missing"])
