@@ -31,7 +31,7 @@ class BenchmarkAgent:
             due += pause
             await asyncio.sleep(max(0.0, due - time.monotonic()))
         yield {"type": "text-end", "id": "t"}
-        turn.usage.add(model="benchmark", prompt_tokens=1, completion_tokens=count)
+        turn.usage.add(model="benchmark", prompt_tokens=1, completion_tokens=count, cost_micros=0)
 
 
 agent = BenchmarkAgent()

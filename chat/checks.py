@@ -8,11 +8,13 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
+from django.utils.module_loading import import_string
 
 from chat import conf
 from chat.agents.defects import agent_problems
 from chat.store.reconcile_runs import why_not
 from chat.store.sql import DatabaseError, connection
+from chat.turns.prices import wrong_prices
 
 
 @checks.register("chat")
@@ -46,6 +48,30 @@ def check_server(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
             )
         ]
     return []
+
+
+@checks.register("chat")
+def check_prices(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    return [
+        checks.Error(f"CHAT_PRICES: {problem}", hint="See PRICES in chat/conf.py.", id="chat.E021")
+        for problem in wrong_prices(conf.get("PRICES"))
+    ]
+
+
+@checks.register("chat")
+def check_quotas(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    found: list[checks.CheckMessage] = [
+        checks.Error(f"CHAT_{name} = {conf.get(name)!r} is no number of 0 or more.", id="chat.E020")
+        for name in ("QUOTA_TOKENS_A_DAY", "QUOTA_TURNS_A_MINUTE", "QUOTA_LIVE_TURNS", "QUOTA_TOKENS_RESERVED")
+        if not isinstance(conf.get(name), int) or conf.get(name) < 0
+    ]
+    if path := conf.get("QUOTA_FOR_USER"):
+        try:
+            if not callable(import_string(path)):
+                raise TypeError("it cannot be called")
+        except Exception as problem:
+            found.append(checks.Error(f"CHAT_QUOTA_FOR_USER = {path!r} is no function: {problem}", id="chat.E020"))
+    return found
 
 
 @checks.register("chat")

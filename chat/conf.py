@@ -74,6 +74,21 @@ DEFAULTS: dict[str, Any] = {
     # Whether ``migrate`` fills the mirror of the copilot chats; False leaves it to ``reconcile_messages``, which shows
     # its progress and can be interrupted: for tables that take long (about a minute per million messages and core).
     "BACKFILL_IN_MIGRATION": True,
+    # What models cost that the list of genai-prices does not know, or knows another price for: US dollars for a million
+    # tokens, by model or by "provider:model", as in
+    # {"openai:gpt-4o": {"input": 2.5, "output": 10, "cache_read": 1.25, "cache_write": 2.5}}. What is read from or
+    # written to a provider's cache costs what input does where its price is left out.
+    "PRICES": {},
+    # What one user may use, 0: no limit. Tokens from midnight to midnight, UTC; turns begun in any minute; turns that
+    # run at once, in all conversations. A send beyond it is refused with 429; a queued turn waits.
+    "QUOTA_TOKENS_A_DAY": 0,
+    "QUOTA_TURNS_A_MINUTE": 0,
+    "QUOTA_LIVE_TURNS": 0,
+    # Tokens that a live turn counts as, until its end tells how many it took.
+    "QUOTA_TOKENS_RESERVED": 4_000,
+    # Dotted path of a function that gives a user other limits: called with the user's primary key and the Limits above
+    # (chat/store/quotas.py), in a thread, for each turn that begins; returns Limits, as by ``dataclasses.replace``.
+    "QUOTA_FOR_USER": "",
 }
 
 

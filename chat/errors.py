@@ -127,6 +127,16 @@ class QueueFull(Conflict):
     message = "Too many messages wait in this thread already."
 
 
+class QuotaExceeded(ChatError):
+    """The asker has used what they may. ``details``: ``limit`` (``tokens_a_day``, ``turns_a_minute``, ``live_turns``),
+    how much is ``allowed`` and ``used`` (tokens: with what live turns reserve), ``resets_at`` (a time; None where a
+    live turn must end first) and ``retry_after`` (seconds). Nothing was written.
+    """
+
+    code = "quota_exceeded"
+    message = "You have used what you may."
+
+
 class Contention(ChatError):
     """Rows came and went under us more often than the loop allows; the request may be sent again."""
 

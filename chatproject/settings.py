@@ -162,7 +162,14 @@ COPILOT_MESSAGES_PHASE = env.str("COPILOT_MESSAGES_PHASE", "dual")
 
 # Names that `chat` itself reads start with CHAT_; `chat/conf.py` lists them with their defaults. The environment may
 # set any of them.
-READERS: dict[type, Callable[..., Any]] = {bool: env.bool, int: env.int, float: env.float, str: env.str, list: env.list}
+READERS: dict[type, Callable[..., Any]] = {
+    bool: env.bool,
+    int: env.int,
+    float: env.float,
+    str: env.str,
+    dict: env.json,
+    list: env.list,
+}
 for name, default in conf.DEFAULTS.items():
     if (value := READERS[type(default)](f"CHAT_{name}", None)) is not None:
         globals()[f"CHAT_{name}"] = value

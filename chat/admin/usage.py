@@ -8,7 +8,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from chat.admin.cells import NOTHING, dollars, json_block, label, sentence, times, when
-from chat.admin.read_only import ReadOnlyAdmin, as_number, as_uuid
+from chat.admin.read_only import as_number, as_uuid
+from chat.admin.usage_by_day import UsageByDay
 from chat.models import CopilotChat, Message, Thread, TokenUsage, Turn, UsageSource
 
 SOURCE_LOOKS: dict[str, str] = {
@@ -19,7 +20,7 @@ SOURCE_LOOKS: dict[str, str] = {
 
 
 @admin.register(TokenUsage)
-class TokenUsageAdmin(ReadOnlyAdmin[TokenUsage]):
+class TokenUsageAdmin(UsageByDay):
     """What turns cost. A row may have outlived its message, its turn and its thread."""
 
     list_display = (

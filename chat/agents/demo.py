@@ -44,7 +44,8 @@ class DemoAgent:
                 yield chunk
         finally:
             # A demo token is a streamed piece, a demo prompt token a word of the history.
-            turn.usage.add(model=MODEL, prompt_tokens=sum(map(_words, turn.history)), completion_tokens=spoken)
+            asked = sum(map(_words, turn.history))
+            turn.usage.add(model=MODEL, prompt_tokens=asked, completion_tokens=spoken, cost_micros=0)
 
     def _answer(self, words: list[str], turn: TurnContext) -> AsyncIterator[Chunk]:
         match words:

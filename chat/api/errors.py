@@ -19,6 +19,7 @@ STATUS: dict[type[errors.ChatError], int] = {
     errors.MethodNotAllowed: 405,
     errors.CursorGone: 410,
     errors.BodyTooLarge: 413,
+    errors.QuotaExceeded: 429,
     errors.Contention: 503,
     errors.ServerFull: 503,
     errors.Unavailable: 503,
@@ -36,6 +37,8 @@ def headers_of(error: errors.ChatError) -> dict[str, str]:
     headers = {"Cache-Control": "no-store"}
     if status_of(error) == 503:
         headers["Retry-After"] = RETRY_AFTER
+    if status_of(error) == 429:
+        headers["Retry-After"] = str(error.details["retry_after"])
     if status_of(error) == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return headers

@@ -7,6 +7,7 @@ from chat.api.messages import Messages
 from chat.api.state import State
 from chat.api.threads import Thread, Threads
 from chat.api.turns import Turn
+from chat.api.usage import Usage
 from chat.api.versions import Restore, Versions
 
 urlpatterns = [
@@ -31,4 +32,5 @@ urlpatterns = [
     path("threads/<str:thread_id>/messages/", Messages.as_view(), name="messages"),
     path("messages/<int:pk>/versions/", Versions.as_view(), name="message-versions"),
     path("messages/<int:pk>/restore/", Restore.as_view(), name="message-restore"),
+    path("usage/", Usage.as_view(), name="usage"),
 ]

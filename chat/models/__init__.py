@@ -1,5 +1,6 @@
 from chat.models.copilot import CopilotChat, CopilotMessage, ReconcileMode, ReconcileRun
 from chat.models.message import Message, Role
+from chat.models.quota import QuotaCounter
 from chat.models.stream import StreamEvents
 from chat.models.thread import Thread
 from chat.models.token import ApiToken
@@ -13,6 +14,7 @@ __all__ = [
     "CopilotChat",
     "CopilotMessage",
     "Message",
+    "QuotaCounter",
     "ReconcileMode",
     "ReconcileRun",
     "Role",

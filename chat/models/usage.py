@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -59,6 +60,11 @@ class TokenUsage(models.Model):
     class Meta:
         db_table = "token_usage"
         verbose_name_plural = "token usage"
+        indexes = [
+            # Totals of a user, and those of everybody: rows come in the order of their time, so a small index will do.
+            models.Index(fields=["user", "created_at"], name="token_usage_user_created_idx"),
+            BrinIndex(fields=["created_at"], autosummarize=True, name="token_usage_created_idx"),
+        ]
         constraints = [
             models.CheckConstraint(name="token_usage_source_valid", condition=Q(source__in=UsageSource.values)),
             models.UniqueConstraint(fields=["turn"], condition=Q(turn__isnull=False), name="token_usage_turn_key"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,9 +22,13 @@ COUNTS = (
 
 @dataclass(slots=True)
 class UsageMeter:
-    """The model calls of one turn, as its agent reports them."""
+    """The model calls of one turn, as its agent reports them.
+
+    ``on_late`` is the engine's: called for each call that is noted when the turn has ended.
+    """
 
     calls: list[dict[str, Any]] = field(default_factory=list)
+    on_late: Callable[[], None] | None = None
 
     @property
     def source(self) -> str:
@@ -36,17 +41,25 @@ class UsageMeter:
         self,
         *,
         model: str = "",
+        provider: str = "",
         prompt_tokens: int = 0,
         completion_tokens: int = 0,
         total_tokens: int | None = None,
         cached_tokens: int = 0,
+        cache_write_tokens: int = 0,
         reasoning_tokens: int = 0,
-        cost_micros: int = 0,
+        cost_micros: int | None = None,
         estimated: bool = False,
     ) -> None:
-        """Note one call of a model. ``total_tokens`` is the sum where the provider gives none;
-        ``cost_micros`` are millionths of a US dollar. A provider's nonsense (negative, no number) counts as 0.
-        ``estimated``: the provider said nothing, and the figures are the agent's guess.
+        """Note one call of a model. ``total_tokens`` is the sum where the provider gives none. The prompt's tokens hold
+        those that were read from the provider's cache and those written to it; the completion's those of reasoning.
+
+        ``cost_micros`` are millionths of a US dollar, for an agent that knows; where it does not (None), the cost comes
+        from a price list, by ``model`` and ``provider`` (``openai``, ``anthropic`` …; it may also stand before the
+        model: ``openai:gpt-4o``). A provider's nonsense (negative, no number) counts as 0.
+
+        ``estimated``: the provider said nothing, and the figures are the agent's guess. What it says may be noted after
+        the turn has ended, on the loop or in any other thread: it replaces guesses.
         """
         counts = {
             "prompt_tokens": _count(prompt_tokens),
@@ -55,9 +68,19 @@ class UsageMeter:
             "reasoning_tokens": _count(reasoning_tokens),
             "cost_micros": _count(cost_micros),
         }
+        if cache_write_tokens:
+            counts["cache_write_tokens"] = _count(cache_write_tokens)
         total = counts["prompt_tokens"] + counts["completion_tokens"] if total_tokens is None else total_tokens
         call: dict[str, Any] = {"model": clean_text(str(model))[:200], **counts, "total_tokens": _count(total)}
-        self.calls.append({**call, "estimated": True} if estimated else call)
+        if provider:
+            call["provider"] = clean_text(str(provider))[:100]
+        if cost_micros is not None:
+            call["priced_by"] = "agent"
+        if estimated:
+            call["estimated"] = True
+        self.calls.append(call)
+        if self.on_late is not None:
+            self.on_late()
 
     def totals(self) -> dict[str, int]:
         """The sum of all calls, by count."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Required, TypedDict, Unpack
 
 from chat.errors import Contention, ThreadBusy, ThreadNotFound, TurnConflict
-from chat.store.messages import BUSY_SQL, FRESH, behind_the_last
+from chat.store.messages import BUSY_SQL, CURRENT_CHILD, FRESH
+from chat.store.quotas import Limits, admitted, limits_of, refuse
 from chat.store.scope import VISIBLE_THREAD, Scope
-from chat.store.sql import ATTEMPTS, encoded, row, undone_on_error
-from chat.store.threads import find_thread, open_thread, require_thread, thread_uuid
+from chat.store.sql import ATTEMPTS, IntegrityError, Row, encoded, violated
+from chat.store.threads import find_thread, require_not_deleted, require_thread, thread_uuid
 from chat.store.turns import THREAD_CHANNEL, TURN_COLUMNS, StoredTurn, find, message_id, stored_turn
 from chat.store.versions import Revision
 
@@ -46,7 +48,8 @@ def begin_turn(scope: Scope, thread_id: uuid.UUID, turn_id: str, **wanted: Unpac
       fingerprint is another one;
     - another turn is busy, or waits and was here first: ThreadBusy with its ``turn``, ``status`` and ``cursor``,
       nothing written;
-    - a legacy append wrote the user row first: its id stays, the text becomes this one's.
+    - a legacy append wrote the user row first: its id stays, the text becomes this one's;
+    - other turns of the asker's begin, in any thread: QuotaExceeded for those that are one too many, nothing written.
 
     ``title`` names a thread that has no title yet. Without a ``model`` it is the one in the thread's metadata, else
     ``default_model``. A turn that ``revises`` an edited message puts it in the place of
@@ -56,8 +59,9 @@ def begin_turn(scope: Scope, thread_id: uuid.UUID, turn_id: str, **wanted: Unpac
     values = _values(scope, turn_id, **wanted)
     revises = wanted.get("revises")
     statement = BEGIN if revises is None else REVISE[revises.is_edit]
+    limits = limits_of(scope.user_id)
     for _ in range(ATTEMPTS if revises is None else 1):  # what is revised may be another version by now
-        made = behind_the_last(statement, thread=thread_id, **values)
+        made = _made(statement, limits, thread=thread_id, **values)
         if made is not None:
             return stored_turn(made, created=True)
         # Under READ COMMITTED only a new statement sees who was first.
@@ -74,24 +78,38 @@ def begin_turn(scope: Scope, thread_id: uuid.UUID, turn_id: str, **wanted: Unpac
         if busy is not None:
             raise ThreadBusy(turn=busy["id"], turn_id=busy["turn_id"], status=busy["status"], cursor=f"{busy['id']}-0")
         require_thread(scope, thread_id)
-        # The turn in our way ended, or was deleted, between two statements: once more.
+        if limits is not None:
+            refuse(scope.user_id, limits)
+        # What was in our way ended, or was deleted, between two statements: once more.
     raise Contention
+
+
+def _made(statement: str, limits: Limits | None, **params: Any) -> Row | None:
+    try:
+        return admitted(statement, limits, **params)
+    except IntegrityError as problem:
+        if violated(problem) != CURRENT_CHILD:  # another message came to stand there first
+            raise
+        return None
 
 
 def begin_turn_in(scope: Scope, thread: str, turn_id: str, **wanted: Unpack[Wanted]) -> StoredTurn:
     """``begin_turn`` in the thread of that name. Where there is none it is made, by the same statement: a first send
     waits for the disk once.
     """
-    try:
-        thread_id = find_thread(scope, thread)
-    except ThreadNotFound:
-        values = _values(scope, turn_id, **wanted)
-        with undone_on_error():
-            made = row(BEGIN_IN_NEW_THREAD, name=thread, id=thread_uuid(thread), **values)
+    values = _values(scope, turn_id, **wanted)
+    limits = limits_of(scope.user_id)
+    for attempt in range(ATTEMPTS):
+        with suppress(ThreadNotFound):
+            return begin_turn(scope, find_thread(scope, thread), turn_id, **wanted)
+        if attempt:  # and nobody else has made it, either
+            require_not_deleted(scope, thread)
+            if limits is not None:
+                refuse(scope.user_id, limits)
+        made = admitted(BEGIN_IN_NEW_THREAD, limits, name=thread, id=thread_uuid(thread), **values)
         if made is not None:
             return stored_turn(made, created=True)
-        thread_id = open_thread(scope, thread)  # somebody else has made it, or it was deleted
-    return begin_turn(scope, thread_id, turn_id, **wanted)
+    raise Contention
 
 
 def _values(
@@ -222,7 +240,7 @@ def _from_thread(
     messages: dict[str, str], *, when: str = "true", superseded: str = "", replaces: str = "NULL::bigint"
 ) -> str:
     # The conflict clause of the turn names no index on purpose: the turn id again and a busy thread both mean "not
-    # made", and the statements behind it tell which.
+    # made", and the statements behind it tell which. For ``admitted``: it has the places {within} and {quota}.
     return f"""
 ), turn AS (
     INSERT INTO chat_turns (thread_id, user_id, turn_id, request, trigger, fingerprint, status, owner, model,
@@ -233,7 +251,7 @@ def _from_thread(
      WHERE NOT EXISTS (SELECT FROM chat_turns q WHERE q.thread_id = thread.id AND q.status = 'queued') AND {when}
     ON CONFLICT DO NOTHING
     RETURNING *, pg_notify('{THREAD_CHANNEL}', thread_id::text)
-), {superseded}{MESSAGES.format(**SENT, **messages)}
+){{quota}}, {superseded}{MESSAGES.format(**SENT, **messages)}
 SELECT {TURN_COLUMNS},
        coalesce((SELECT id FROM message WHERE role = 'user'), {message_id("user")}) AS user_message_id,
        (SELECT id FROM message WHERE role = 'assistant') AS assistant_message_id
@@ -243,14 +261,15 @@ SELECT {TURN_COLUMNS},
 
 IN_THREAD = f"""
 WITH thread AS (
-    SELECT id, updated_at FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD} FOR NO KEY UPDATE
+    SELECT id, updated_at FROM chat_threads
+     WHERE id = %(thread)s AND {VISIBLE_THREAD} {{within}} FOR NO KEY UPDATE
 """
 BEGIN = IN_THREAD + _from_thread(FOLLOWS, when=FRESH)
 BEGIN_IN_NEW_THREAD = """
 WITH thread AS (
     INSERT INTO chat_threads (owner_id, client_id, title)
     SELECT %(scope_user)s, %(name)s, %(title)s
-     WHERE NOT EXISTS (SELECT FROM chat_threads WHERE id = %(id)s AND owner_id = %(scope_user)s)
+     WHERE NOT EXISTS (SELECT FROM chat_threads WHERE id = %(id)s AND owner_id = %(scope_user)s) {within}
     ON CONFLICT (owner_id, client_id) DO NOTHING RETURNING id
 """ + _from_thread(FOLLOWS)
 STILL_CURRENT = f"""{FRESH} AND EXISTS (

@@ -12,8 +12,9 @@ from chat.protocol.copilot import timestamp
 from chat.store.copilot import LockedChat, chat_busy, lock_chat, write_user_message
 from chat.store.elements import last_elements
 from chat.store.messages import BUSY_SQL
+from chat.store.quotas import Limits, admitted, limits_of, refuse
 from chat.store.scope import VISIBLE_CHAT, Scope
-from chat.store.sql import encoded, one_transaction, row, rows
+from chat.store.sql import encoded, one_transaction, rows
 from chat.store.turns import TURN_COLUMNS, StoredTurn, find, stored_turn
 
 # An older program's chats may have longer names of models than a turn.
@@ -55,12 +56,14 @@ def begin_copilot_turn(
 
     With ``new`` a chat that is not there is made. ``title`` names one that has no title yet. Raises ChatNotFound.
     """
+    limits = limits_of(scope.user_id)
     with one_transaction():
         if new is not None:
             rows(NEW_CHAT, chat=chat_id, scope_user=scope.user_id, title=new.title, model=new.model)
         chat = lock_chat(scope, chat_id)
-        made = row(
+        made = admitted(
             BEGIN_IN_CHAT,
+            limits,
             chat=chat_id,
             scope_user=scope.user_id,
             turn_id=turn_id,
@@ -71,7 +74,7 @@ def begin_copilot_turn(
             model=(model or chat.model)[:MODEL_LENGTH],
         )
         if made is None:
-            return _turn_there(scope, chat_id, turn_id, fingerprint)
+            return _turn_there(scope, chat_id, turn_id, fingerprint, limits)
         turn = stored_turn(made, created=True)
         _write(chat, turn, said)
         if title and not chat.title:
@@ -105,7 +108,7 @@ def _write(chat: LockedChat, turn: StoredTurn, said: dict[str, Any]) -> None:
             raise TurnConflict("A message of this chat has this id.", turn_id=turn.turn_id)
 
 
-def _turn_there(scope: Scope, chat_id: uuid.UUID, turn_id: str, fingerprint: str) -> StoredTurn:
+def _turn_there(scope: Scope, chat_id: uuid.UUID, turn_id: str, fingerprint: str, limits: Limits | None) -> StoredTurn:
     there = find(scope, "t.copilot_chat_id = %(chat)s AND t.turn_id = %(turn_id)s", chat=chat_id, turn_id=turn_id)
     if there is not None:
         if there["fingerprint"] != fingerprint:
@@ -113,6 +116,8 @@ def _turn_there(scope: Scope, chat_id: uuid.UUID, turn_id: str, fingerprint: str
         return stored_turn(there)
     busy = find(scope, f"t.copilot_chat_id = %(chat)s AND t.status IN ({BUSY_SQL})", chat=chat_id)
     if busy is None:
+        if limits is not None:
+            refuse(scope.user_id, limits)
         raise Contention  # its row was deleted, by somebody who holds no lock
     raise chat_busy(busy)
 
@@ -126,10 +131,11 @@ BEGIN_IN_CHAT = f"""
 WITH turn AS (
     INSERT INTO chat_turns (copilot_chat_id, user_id, turn_id, request, trigger, fingerprint, status, owner, model,
                             heartbeat_at, started_at)
-    VALUES (%(chat)s, %(scope_user)s, %(turn_id)s, %(request)s::jsonb, %(trigger)s, %(fingerprint)s, 'streaming',
-            %(owner)s, %(model)s, clock_timestamp(), clock_timestamp())
+    SELECT %(chat)s::uuid, %(scope_user)s, %(turn_id)s, %(request)s::jsonb, %(trigger)s, %(fingerprint)s, 'streaming',
+           %(owner)s, %(model)s, clock_timestamp(), clock_timestamp()
+     WHERE true {{within}}
     ON CONFLICT DO NOTHING
     RETURNING *
-)
+){{quota}}
 SELECT {TURN_COLUMNS}, NULL::bigint AS user_message_id, NULL::bigint AS assistant_message_id FROM turn t
 """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 from django.db import close_old_connections, reset_queries
 from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
@@ -58,6 +58,15 @@ async def in_thread_with_patience(function: Callable[P, T], /, *args: P.args, **
         reraise=True,
     )
     return await retrying(in_thread, function, *args, **kwargs)
+
+
+async def stepwise(steps: Iterator[T]) -> AsyncIterator[T]:
+    """What an iterator gives that uses the database, each step of it ``in_thread``: between two of them, which may be
+    long where a client is slow, it holds neither thread nor connection.
+    """
+    end = object()
+    while (step := await in_thread(next, steps, end)) is not end:
+        yield cast(T, step)
 
 
 class DedicatedThread:

@@ -10,6 +10,7 @@ from chat.errors import ChatNotFound
 from chat.models import Trigger, TurnStatus
 from chat.protocol.copilot import answer_element
 from chat.store.copilot import lock_chat, write_answer
+from chat.store.quotas import settlement
 from chat.store.sql import UNAVAILABLE, DatabaseError, encoded, one_transaction, row, rows, undone_on_error
 from chat.store.stream_log import CHANNEL, LogRow, news
 from chat.store.turns import THREAD_CHANNEL, StoredTurn
@@ -46,7 +47,8 @@ def finalize_assistant_turn(
 
     One compare-and-set on status and epoch, so that of a stop, a completion, a recovery and a process that wakes
     up late exactly one ends the turn; the others change nothing and get ``Ended.NO``. Where the usage row cannot be
-    written, the answer is written without it, and the usage once more by itself, as ``missing``.
+    written, the answer is written without it, and the usage once more by itself, as ``missing``. The turn's place among
+    its user's live ones is given back, and its tokens are counted, in the same statement.
 
     In a copilot chat the answer is an element of its array, and of the mirror. A stopped or failed turn that said
     nothing leaves none.
@@ -64,6 +66,7 @@ def finalize_assistant_turn(
         "finish_reason": finish_reason,
         "error_code": error_code,
         "error_text": error_text,
+        "used_tokens": usage.total_tokens,
     }
     try:
         return end(turn, parts, metadata, usage, ending | usage.parameters())
@@ -100,7 +103,7 @@ def _end_in_thread(
         "thread_channel": THREAD_CHANNEL,
         **ending,
     }
-    with_usage = WITH_USAGE if usage else ""
+    with_usage = (WITH_USAGE if usage else "") + settlement()
     if replaces:
         with one_transaction():
             # A statement of its own: the next one sees all that was written under the lock before.
@@ -131,7 +134,7 @@ def _end_in_chat(
             chat = lock_chat(None, turn.copilot_chat_id)
         except ChatNotFound:  # deleted, and the turn with it
             return Ended.NO
-        found = row(FINALIZE_IN_CHAT.format(usage=WITH_USAGE_IN_CHAT if usage else ""), **ending)
+        found = row(FINALIZE_IN_CHAT.format(usage=(WITH_USAGE_IN_CHAT if usage else "") + settlement()), **ending)
         if found is None:
             return Ended.NO
         answer = None

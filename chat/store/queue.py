@@ -9,6 +9,7 @@ from chat.errors import QueueFull, ThreadNotFound
 from chat.models import TurnStatus
 from chat.store.begin import FOLLOWS, MESSAGES, MODEL, NewUserMessage
 from chat.store.messages import BUSY_SQL
+from chat.store.quotas import admitted, are_counted, limits_of
 from chat.store.scope import VISIBLE_THREAD, Scope
 from chat.store.sql import encoded, one_transaction, row, rows
 from chat.store.turns import THREAD_CHANNEL, TURN_COLUMNS, StoredTurn, message_id, stored_turn
@@ -67,7 +68,8 @@ def enqueue_turn(
 
 
 def promote(thread_id: uuid.UUID, owner: str) -> StoredTurn | None:
-    """Begin the thread's next queued turn, if no turn is busy: its rows are written now, and the caller runs it.
+    """Begin the thread's next queued turn, if no turn is busy: its rows are written now, and the caller runs it. One
+    whose user may begin no turn at the moment goes on waiting: until somebody tries again, as the sweepers do.
 
     Race: everybody who ends a turn, and the sweepers, may try at once. The thread's lock lets one through, and the
     next one finds the thread busy.
@@ -75,7 +77,12 @@ def promote(thread_id: uuid.UUID, owner: str) -> StoredTurn | None:
     with one_transaction():
         if row(LOCK, thread=thread_id) is None:
             return None
-        made = row(PROMOTE, thread=thread_id, owner=owner)
+        asker, limits = None, None
+        if are_counted():
+            waiting = row(NEXT_ASKER, thread=thread_id)
+            asker = waiting and waiting["user_id"]
+            limits = limits_of(asker) if asker is not None else None
+        made = admitted(PROMOTE, limits, thread=thread_id, owner=owner, scope_user=asker)
     return stored_turn(made, created=True) if made else None
 
 
@@ -98,13 +105,15 @@ def may_go_on(thread_id: uuid.UUID) -> bool:
 
 
 def waiting_threads(limit: int = 20) -> list[uuid.UUID]:
-    """Threads whose queue nobody has moved on, for the sweeper."""
+    """Threads whose queue nobody has moved on, for the sweeper. Any of them: those whose users may begin nothing for
+    hours must not stand before the others.
+    """
     found = rows(
         f"""
-        SELECT DISTINCT q.thread_id FROM chat_turns q JOIN chat_threads ON chat_threads.id = q.thread_id
+        SELECT q.thread_id FROM chat_turns q JOIN chat_threads ON chat_threads.id = q.thread_id
          WHERE q.status = 'queued' AND chat_threads.deleted_at IS NULL
            AND NOT EXISTS (SELECT FROM chat_turns b WHERE b.thread_id = q.thread_id AND b.status IN ({BUSY_SQL}))
-         LIMIT %(limit)s
+         GROUP BY q.thread_id ORDER BY random() LIMIT %(limit)s
         """,
         limit=limit,
     )
@@ -170,15 +179,18 @@ SELECT {TURN_COLUMNS}, NULL::bigint AS user_message_id, NULL::bigint AS assistan
 """
 # Who stopped a turn in order to be heard is heard first.
 NEXT = "(request ? 'first') DESC, id"
+NEXT_ASKER = f"""
+SELECT user_id FROM chat_turns WHERE thread_id = %(thread)s AND status = 'queued' ORDER BY {NEXT} LIMIT 1
+"""
 PROMOTE = f"""
 WITH turn AS (
     UPDATE chat_turns
        SET status = 'streaming', epoch = epoch + 1, owner = %(owner)s,
            heartbeat_at = clock_timestamp(), started_at = clock_timestamp()
      WHERE id = (SELECT id FROM chat_turns WHERE thread_id = %(thread)s AND status = 'queued' ORDER BY {NEXT} LIMIT 1)
-       AND NOT EXISTS (SELECT FROM chat_turns WHERE thread_id = %(thread)s AND status IN ({BUSY_SQL}))
+       AND NOT EXISTS (SELECT FROM chat_turns WHERE thread_id = %(thread)s AND status IN ({BUSY_SQL})) {{within}}
     RETURNING *, pg_notify('{THREAD_CHANNEL}', thread_id::text)
-), {
+){{quota}}, {
     MESSAGES.format(
         has_user_message="turn.request ? 'message'",
         user_parts="turn.request -> 'message' -> 'parts'",

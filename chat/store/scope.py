@@ -12,6 +12,7 @@ class Scope:
     """
 
     user_id: int
+    all_usage: bool = False  # may read what the turns of others have used
 
 
 def visible_thread(user: str) -> str:

@@ -66,17 +66,22 @@ def open_thread(scope: Scope, name: str) -> uuid.UUID:
             )
             if made is not None:
                 return made["id"]  # type: ignore[no-any-return]
-            if row(
-                """
-                SELECT 1 FROM chat_threads
-                 WHERE owner_id = %(scope_user)s AND (client_id = %(name)s OR id = %(id)s) AND deleted_at IS NOT NULL
-                """,
-                scope_user=scope.user_id,
-                name=name,
-                id=thread_uuid(name),
-            ):
-                raise ThreadNotFound("This thread was deleted.") from None
+            require_not_deleted(scope, name)
     raise Contention
+
+
+def require_not_deleted(scope: Scope, name: str) -> None:
+    """Raises ThreadNotFound when the name belongs to a thread that its owner, the asker, deleted."""
+    if row(
+        """
+        SELECT 1 FROM chat_threads
+         WHERE owner_id = %(scope_user)s AND (client_id = %(name)s OR id = %(id)s) AND deleted_at IS NOT NULL
+        """,
+        scope_user=scope.user_id,
+        name=name,
+        id=thread_uuid(name),
+    ):
+        raise ThreadNotFound("This thread was deleted.") from None
 
 
 def create_thread(scope: Scope, *, title: str = "", client_id: str | None = None, metadata: Any = None) -> Row:

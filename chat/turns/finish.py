@@ -19,6 +19,8 @@ from chat.streams.hub import TurnStream
 from chat.streams.writer import process_name, writer
 from chat.telemetry import commit
 from chat.turns import envelope
+from chat.turns.late_usage import watch
+from chat.turns.prices import load_list, reported
 
 BYTES_PER_TOKEN = 4  # what an estimate goes by when an agent reports no usage
 
@@ -57,7 +59,8 @@ async def finish(
         finish_reason = "other"
     for chunk in closing:
         builder.apply(chunk)
-    usage = figures(meter, builder)
+    await load_list(meter)
+    usage, counted = figures(meter, builder), len(meter.calls)
     ending = envelope.ending(
         outcome.status,
         finish_reason=finish_reason,
@@ -85,6 +88,8 @@ async def finish(
     )
     if ended:
         stream.publish(log.first_seq, log.chunks)
+        if usage.source != "reported":
+            watch(turn, meter, counted)
     return ended
 
 
@@ -96,12 +101,7 @@ def _store(turn: StoredTurn, **ending: Any) -> Ended:
 def figures(meter: UsageMeter, builder: AssistantContentBuilder) -> UsageFigures:
     """The usage row of a turn: what its agent reported, else an estimate from what was streamed."""
     if meter.calls:
-        return UsageFigures(
-            source=meter.source,
-            **meter.totals(),
-            model_breakdown=meter.by_model(),
-            call_details={"calls": meter.calls},
-        )
+        return reported(meter)
     if builder.is_empty():
         return UsageFigures(source="missing")
     tokens = max(1, builder.stats()["bytes"] // BYTES_PER_TOKEN)

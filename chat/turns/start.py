@@ -16,6 +16,7 @@ from chat.store.begin import NewUserMessage, begin_turn_in
 from chat.store.crossing import in_thread
 from chat.store.messages import read_question
 from chat.store.queue import enqueue_turn, queued_turns
+from chat.store.quotas import require_quota
 from chat.store.scope import Scope
 from chat.store.sql import ATTEMPTS
 from chat.store.threads import find_thread
@@ -38,8 +39,8 @@ async def start_turn(scope: Scope, body: ChatBody) -> StoredTurn:
     A busy thread is dealt with as ``on_busy`` says. Without it: a client that has seen the busy turn's question and
     moved on, as an AI SDK client does after its ``stop()``, means the turn to be stopped; any other is refused.
 
-    Raises InvalidInput, ThreadNotFound, TurnConflict, ThreadBusy, QueueFull, ServerFull, Contention; then nothing was
-    written.
+    Raises InvalidInput, ThreadNotFound, TurnConflict, ThreadBusy, QueueFull, QuotaExceeded, ServerFull, Contention;
+    then nothing was written.
     """
     require_allowed(body.model, "model")
     if body.trigger == "submit-message":
@@ -67,7 +68,10 @@ async def _start(scope: Scope, body: ChatBody, begin: Begin) -> StoredTurn:
 
 
 async def _begin_instead(scope: Scope, begin: Begin, busy: ThreadBusy) -> StoredTurn:
-    """Stop the busy turn and begin this one; before those that wait, where some do."""
+    """Stop the busy turn and begin this one; before those that wait, where some do. Nothing is stopped for one that
+    could not begin.
+    """
+    await in_thread(require_quota, scope)
     pk = busy.details["turn"]
     stored = await in_thread(read_turn, scope, pk)
     waiting = await in_thread(queued_turns, scope, stored.conversation)

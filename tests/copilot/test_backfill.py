@@ -69,10 +69,10 @@ def test_nothing_in_an_array_aborts_it(asker: Scope) -> None:
 def test_it_may_be_run_again_and_adds_only_what_is_missing(asker: Scope) -> None:
     chats = [chat_with(asker, "u1", "a1", mirrored=False) for _ in range(50)]
     migrate(BEFORE_BACKFILL)
-    migrate(None)
+    migrate(BACKFILL)
     before = execute(MIRROR)
-    execute("DELETE FROM django_migrations WHERE app = 'chat' AND name >= %s", BACKFILL)
-    migrate(None)
+    execute("DELETE FROM django_migrations WHERE app = 'chat' AND name = %s", BACKFILL)
+    migrate(BACKFILL)
     assert execute(MIRROR) == before
     execute("DELETE FROM copilot_chat_messages WHERE chat_id = %s AND message_id = 'u1'", chats[7])
     migrate(BEFORE_BACKFILL)

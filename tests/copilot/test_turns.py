@@ -67,7 +67,8 @@ async def test_the_chat_is_marked_with_its_stream_while_a_turn_is_live(client: C
     assert (await CopilotChat.objects.aget(pk=chat)).active_stream_id is None
 
 
-async def test_a_send_may_make_its_chat_and_its_retry_finds_it(client: Client) -> None:
+async def test_a_send_may_make_its_chat_and_its_retry_finds_it(client: Client, settings: Any) -> None:
+    settings.CHAT_MODELS = ["small"]
     first = await send(client, None, "/tokens 2 0", "m1", model="small")
     second = await send(client, None, "/tokens 2 0", "m1", model="small")
     assert first.body == second.body
@@ -89,7 +90,10 @@ async def test_a_retry_is_the_same_turn_and_its_bytes_are_the_same(client: Clien
     await assert_shown_is_stored(first.chunks())
 
 
-async def test_the_same_id_with_another_payload_is_a_conflict_and_writes_nothing(client: Client, asker: Scope) -> None:
+async def test_the_same_id_with_another_payload_is_a_conflict_and_writes_nothing(
+    client: Client, asker: Scope, settings: Any
+) -> None:
+    settings.CHAT_MODELS = ["other"]
     chat = await made(asker)
     await send(client, chat, "Hello", "m1")
     before = await stored(chat)
@@ -194,7 +198,7 @@ async def test_an_array_of_nonsense_does_not_keep_a_turn_from_running(
     chat = await made(asker, messages=nonsense, mirrored=False)
     await sync_to_async(_give_a_number_that_only_postgres_holds)(chat)
     answer = await send(client, chat, "Hello", "m1")
-    assert fold(answer.chunks())[-1]["text"] == "assistant:kept|user:Hello"
+    assert fold(answer.chunks())[-1]["text"].endswith("|assistant:kept|user:Hello")
 
 
 def _give_a_number_that_only_postgres_holds(chat: uuid.UUID) -> None:
