@@ -79,7 +79,7 @@ async def test_addresses_name_threads_and_back_and_forward_go_between_them(scree
     await screen.new_thread()
     await screen.ask("/tokens 2")
     assert screen.page.url != first
-    await screen.page.locator(".thread").nth(1).click()
+    await screen.page.locator(".thread", has_text="/tokens 1").click()
     await expect(screen.questions).to_have_text(["/tokens 1"])
     assert screen.page.url == first
     await screen.page.go_back()
