@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chat.errors import Contention, TurnConflict, TurnNotFound
+from chat.models import Turn
 from chat.protocol.copilot import timestamp
 from chat.store.copilot import LockedChat, chat_busy, lock_chat, write_user_message
 from chat.store.elements import last_elements
@@ -14,6 +15,9 @@ from chat.store.messages import BUSY_SQL
 from chat.store.scope import VISIBLE_CHAT, Scope
 from chat.store.sql import encoded, one_transaction, row, rows
 from chat.store.turns import TURN_COLUMNS, StoredTurn, find, stored_turn
+
+# An older program's chats may have longer names of models than a turn.
+MODEL_LENGTH = Turn._meta.get_field("model").max_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ def begin_copilot_turn(
             trigger=trigger,
             fingerprint=fingerprint,
             owner=owner,
-            model=model or chat.model,
+            model=(model or chat.model)[:MODEL_LENGTH],
         )
         if made is None:
             return _turn_there(scope, chat_id, turn_id, fingerprint)

@@ -169,6 +169,12 @@ async def test_elements_that_older_readers_would_stumble_over_are_refused(client
     assert [one["id"] for one in await stored(chat)] == ["u1", "a1"]
 
 
+async def test_an_older_programs_long_name_of_a_model_is_cut(client: Client, asker: Scope) -> None:
+    chat = await made(asker, model="x" * 500, title="t" * 500)
+    assert (await send(client, chat, "/tokens 1 0", "m1")).status == 200
+    assert (await Turn.objects.aget()).model == "x" * 200
+
+
 async def test_pages_are_asked_for_in_bounds(client: Client, asker: Scope) -> None:
     chat = await made(asker, "u1", "a1")
     for query in ("limit=0", "limit=1001", "limit=x", "before=%00", "before=" + "x" * 1001):

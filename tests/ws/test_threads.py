@@ -170,7 +170,7 @@ async def test_a_queued_turn_is_told_when_it_waits_when_it_runs_and_when_it_ends
     async with socket(client, PATH) as tab:
         await tab.say({"submit": said("", "/hang", "m1")})
         await tab.until(turn_id="m1", status="streaming")
-        await tab.say({"submit": said("", "/tokens 3 0", "m2", on_busy="enqueue"), "ref": 2})
+        await tab.say({"submit": said("", "/tokens 100 10", "m2", on_busy="enqueue"), "ref": 2})
         await tab.until(turn_id="m2", status="queued")
         await tab.say({"stop": {}})
         await tab.until(turn_id="m2", status="streaming")
