@@ -96,8 +96,7 @@ class LockedChats:
         """The chats whose locks could be had, and what the work on them gave; None where there was none."""
 
         def locked_and_worked() -> tuple[list[UUID], list[UUID], T | None, float]:
-            with prepared():
-                rows(SETTINGS)
+            with prepared(SETTINGS):
                 begun = time.monotonic()
                 locked = rows(lock, chats=[one.id for one in group])
                 behind = [] if self._also_behind else [one["id"] for one in locked if one["array_behind"]]
@@ -118,7 +117,7 @@ class LockedChats:
 # The commits wait for no disk: what a crash undoes, the next run finds again, and the record of a run that has finished
 # is written behind all of them. A process that is stopped in here must not keep its locks.
 SETTINGS = """
-SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '500ms', true),
+       set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '500ms', true),
        set_config('idle_in_transaction_session_timeout', '5s', true)
 """
 LOCK = """
