@@ -8,7 +8,7 @@ SERVER ?= uvicorn
 PYTEST ?=
 BENCH ?=
 
-.PHONY: run test proof bench check lint format lock clean
+.PHONY: run test proof bench bench-history check lint format lock clean
 
 run: $(VENV)/.run
 	@DEBUG=$${DEBUG:-1} HOST=$(HOST) PORT=$(PORT) SERVER=$(SERVER) exec $(BIN)/python manage.py serve --migrate --demo -v 0
@@ -24,6 +24,10 @@ proof: $(VENV)/.dev
 # The streams against a bare Django view, as ratios in one run; BENCH=--quick shows the rows with tiny numbers.
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.streams $(BENCH)
+
+# The copilot chats' history against one raw INSERT: backfill, reconcile, reads; about ten minutes.
+bench-history: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.history $(BENCH)
 
 # Every linter, the import contracts, types, production settings, missing migrations.
 check: $(VENV)/.dev

@@ -81,4 +81,6 @@ def as_json(rows: Iterable[Row], about: dict[str, Any]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.1f}"
+    if abs(value) >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if (abs(value) >= 1 and round(value, 1) == value) or abs(value) >= 10 else f"{value:.2f}"

@@ -14,6 +14,16 @@ EVERY = 5.0  # seconds between two lines
 BAR = "{percentage:3.0f}% {bar:24} {desc} · {remaining} left"
 
 
+def beside_the_bar(write: Callable[[str], object]) -> Callable[[str], None]:
+    """``write`` for lines that may come while a bar is drawn: it makes room for them."""
+
+    def written(line: str) -> None:
+        with tqdm.external_write_mode():
+            write(line)
+
+    return written
+
+
 class Progress:
     """A context manager. ``total`` chats will be gone through; the rate is in messages. The bar is drawn on standard
     error, and gone in the end.

@@ -23,6 +23,13 @@ WORDS = {
     "no_time": "no time",
     "repeated_id": "repeated id",
 }
+# By the first word of a run's scope.
+WHICH = {
+    "all": "all copilot chats",
+    "since": "the copilot chats changed in the last {}",
+    "chat": "copilot chat {}",
+    "array": "the copilot chats that lack messages",
+}
 DOING = {
     ReconcileMode.CHECK: "Comparing",
     ReconcileMode.INSERT: "Adding what is missing in the mirror of",
@@ -127,8 +134,9 @@ class TextReport(Report):
         self.style, self.verbose = style, verbose
 
     def begin(self, chats: int, scope: str, phase: str) -> None:
-        which = {"all": "all copilot chats", "array behind": "the copilot chats that lack messages"}.get(scope, scope)
-        self.say(f"{DOING[self.mode]} {which}: {chats:,} (phase {phase})")
+        which, _, rest = scope.partition(" ")
+        words = WHICH[which].format(rest)
+        self.say(f"{DOING[self.mode]} {words}: {chats:,} (phase {phase})")
 
     def rejected(self, finding: Finding) -> None:
         if self.verbose:

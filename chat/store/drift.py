@@ -120,10 +120,12 @@ def findings(found: Iterable[Row]) -> Findings:
 
 
 @contextmanager
-def prepared() -> Iterator[None]:
-    """A transaction whose statements are planned and carried out as these need it."""
+def prepared(further: str = "") -> Iterator[None]:
+    """A transaction whose statements are planned and carried out as these need it; ``further`` settings are calls of
+    ``set_config``, as SQL.
+    """
     with one_transaction():
-        rows(PREPARE)
+        rows(f"{PREPARE}, {further}" if further else PREPARE)
         yield
 
 
@@ -132,7 +134,7 @@ def prepared() -> Iterator[None]:
 PREPARE = """
 SELECT set_config('enable_seqscan', 'off', true), set_config('work_mem', '32MB', true), set_config('jit', 'off', true)
 """
-# The same bytes are the same value, and are compared in a tenth of the time; different bytes may still be it (1.0, 1).
+# The same bytes are the same value, and take a part of the time to compare; different bytes may still be it (1.0, 1).
 SAME = """(m.role = e.role AND (record_image_eq(ROW(m.content), ROW(e.content)) OR m.content = e.content))"""
 # Elements with their rows, one line for each that has either: what everything here looks at. The first of a repeated id
 # has the row.

@@ -12,7 +12,7 @@ from psycopg.errors import LockNotAvailable
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from chat.store.drift import prepared
-from chat.store.sql import UNAVAILABLE, connection, drop_broken_connections, rows
+from chat.store.sql import UNAVAILABLE, IntegrityError, connection, drop_broken_connections, rows
 
 T = TypeVar("T")
 Work = Callable[[Sequence[UUID]], T]
@@ -34,11 +34,11 @@ class Chat(Protocol):
 
 
 def patiently(work: Callable[[], T]) -> T:
-    """Do it again where the database was away for a moment, a lock not to be had or a deadlock met. What ``work``
-    writes must be one transaction. Raises the last of its errors.
+    """Do it again where the database was away for a moment, a lock not to be had, a deadlock met, or a row there that
+    somebody wrote without the chat's lock. What ``work`` writes must be one transaction. Raises the last of its errors.
     """
     again = Retrying(
-        retry=retry_if_exception_type(UNAVAILABLE),
+        retry=retry_if_exception_type((*UNAVAILABLE, IntegrityError)),
         stop=stop_after_attempt(1 if connection().in_atomic_block else ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.1, max=2),
         before_sleep=lambda _: None if connection().is_usable() else drop_broken_connections(),
@@ -96,8 +96,7 @@ class LockedChats:
         """The chats whose locks could be had, and what the work on them gave; None where there was none."""
 
         def locked_and_worked() -> tuple[list[UUID], list[UUID], T | None, float]:
-            with prepared():
-                rows(SETTINGS)
+            with prepared(SETTINGS):
                 begun = time.monotonic()
                 locked = rows(lock, chats=[one.id for one in group])
                 behind = [] if self._also_behind else [one["id"] for one in locked if one["array_behind"]]
@@ -118,7 +117,7 @@ class LockedChats:
 # The commits wait for no disk: what a crash undoes, the next run finds again, and the record of a run that has finished
 # is written behind all of them. A process that is stopped in here must not keep its locks.
 SETTINGS = """
-SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '500ms', true),
+       set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '500ms', true),
        set_config('idle_in_transaction_session_timeout', '5s', true)
 """
 LOCK = """

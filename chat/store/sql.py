@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from django.db import Error as DatabaseError
 from django.db import (
+    IntegrityError,
     InterfaceError,
     InternalError,
     OperationalError,
@@ -27,6 +28,7 @@ __all__ = [
     "ATTEMPTS",
     "UNAVAILABLE",
     "DatabaseError",
+    "IntegrityError",
     "ProgrammingError",
     "connection",
     "decoded",

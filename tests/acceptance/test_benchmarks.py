@@ -41,3 +41,35 @@ def test_the_benchmark_of_streams_prints_every_row(tmp_path: Path) -> None:
     assert "TOKENS" not in done.stdout
     for what in EXPECTED[6:9]:
         assert rows[what]["reached"], rows[what]
+
+
+HISTORY = [
+    "backfill in the migration",
+    "first reconcile",
+    "reconcile again, nothing to do",
+    "--check, nothing to do",
+    "memory of the command, at most",
+    "WAL of first reconcile, of the raw insert's",
+    "WAL of reconcile again, of the raw insert's",
+    "WAL of --check, of the raw insert's",
+    "first reconcile: locks held, p99",
+    "last 50 of a thread of 10,000 messages, as JSON",
+    "last 50 of a thread of 100 messages, as JSON",
+    "last 50 of a copilot chat of 10,000 messages, as JSON",
+    "last 50 of a copilot chat of 100 messages, as JSON",
+    "append to the mirror of a chat of 10,000 messages, against 100",
+]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("bad", ["0", "0.05"])
+def test_the_benchmark_of_history_prints_every_row(tmp_path: Path, bad: str) -> None:
+    """It also says when the command has not mirrored everything."""
+    found = tmp_path / "rows.json"
+    command = [sys.executable, "-m", "benchmarks.history", "--quick", "--bad", bad, "--json", str(found)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = {row["what"]: row for row in json.loads(found.read_text())["rows"]}
+    assert list(rows) == HISTORY
+    assert all(what in done.stdout for what in rows)
+    assert rows["memory of the command, at most"]["reached"]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from psycopg.sql import Literal
 
 from chat.models import ReconcileMode
 from chat.store import mirror
@@ -56,8 +57,8 @@ def plan(statement: str, **values: tuple[str, Any]) -> str:
     numbered = statement % {name: f"${place}" for place, name in enumerate(names, 1)}
     execute(f"PREPARE looked_at ({', '.join(values[name][0] for name in names)}) AS {numbered}")
     try:
-        given = [values[name][1] for name in names]
-        found = execute(f"EXPLAIN EXECUTE looked_at ({', '.join(['%s'] * len(given))})", *given)
+        given = [Literal(values[name][1]).as_string(None) for name in names]  # EXECUTE takes no parameters
+        found = execute(f"EXPLAIN EXECUTE looked_at ({', '.join(given)})")
         return "\n".join(line for (line,) in found)
     finally:
         execute("DEALLOCATE looked_at")

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from chat.conf import Phase, phase
 from chat.management.intervals import FORMS, interval
-from chat.management.progress import Progress
+from chat.management.progress import Progress, beside_the_bar
 from chat.management.reconcile_report import JsonReport, Report, TextReport, as_json
 from chat.models import ReconcileMode
 from chat.store import reconcile_range
@@ -72,7 +72,7 @@ class Command(BaseCommand):
         if json:
             report = JsonReport(mode, lambda text: self.stdout.write(text, ending="\n"))
         else:
-            report = TextReport(mode, self.stdout.write, self.style, verbose=verbosity > 1)
+            report = TextReport(mode, beside_the_bar(self.stdout.write), self.style, verbose=verbosity > 1)
         try:
             chosen = _chosen(mode, since, chat)
             self._run(report, chosen, now, batch_size, lambda text: self._progress(text, json=json))
