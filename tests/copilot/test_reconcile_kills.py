@@ -38,7 +38,7 @@ from tests.copilot.reconciling import (
 from tests.scale import rounds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(rounds(180, 1800))]
-KILLS = rounds(4, 40)
+KILLS = rounds(2, 40)
 # Numbers may leave gaps; the order says everything.
 STATE = """
     SELECT md5(string_agg(concat_ws(' ', chat_id, message_id, role, content), '|' ORDER BY chat_id, seq))
