@@ -18,8 +18,8 @@ T = TypeVar("T")
 Work = Callable[[Sequence[UUID]], T]
 
 # Seconds for which one transaction is meant to hold its locks. It gets as many chats as that, by what the last ones
-# took; a machine that is busy with others may take four times as long.
-HELD = 0.025
+# took; a machine that is busy with others may take three times as long.
+HELD = 0.03
 # Bytes of arrays, as they are stored, in the first transaction, and the most in any.
 FIRST_BYTES, MOST_BYTES = 128 * 1024, 4 * 1024 * 1024
 ATTEMPTS = 6
