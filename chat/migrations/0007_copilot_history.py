@@ -30,8 +30,9 @@ END $$
 #
 # Read for every element of every chat, so each thing is worked out once: ``OFFSET 0`` keeps the planner from writing an
 # inner expression out wherever it is used, and ``#> '{}'`` unpacks an array that is stored compressed once and not
-# twice. A time as JavaScript writes it is told by its shape, at a tenth of the cost of asking ``copilot_time``: digits
-# and separators in turn, in the places of ``LIKE``, each number in its range (days to 28: those of every month).
+# twice. A time as JavaScript writes it is told by its shape, at a fifth of the cost of asking ``copilot_time``: numbers
+# and separators in turn, in the places of the first ``LIKE``, each number in its range (days to 28: those of every
+# month). ``LIKE`` costs a twentieth of what cutting a number out costs.
 ELEMENTS = r"""
 CREATE OR REPLACE FUNCTION copilot_elements(messages jsonb, fallback timestamptz)
 RETURNS TABLE (idx int, message_id text, role text, content jsonb, created_at timestamptz, problem text)
@@ -50,15 +51,14 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 100 AS $$
                             AND octet_length(e.id) BETWEEN 1 AND 1000, false) AS has_id,
                    coalesce(jsonb_typeof(e.value -> 'role') = 'string'
                             AND octet_length(e.role) BETWEEN 1 AND 64, false) AS has_role,
-                   CASE WHEN e.stamp LIKE '____-__-__T__:__:__.___Z' AND e.stamp ~ '^(?:[0-9]+[-T:.Z])+$'
-                             AND substr(e.stamp, 1, 1) BETWEEN '1' AND '9'
-                             AND substr(e.stamp, 2, 1) BETWEEN '0' AND '9'
-                             AND substr(e.stamp, 3, 1) BETWEEN '0' AND '9'
-                             AND substr(e.stamp, 22, 1) BETWEEN '0' AND '9'
-                             AND substr(e.stamp, 6, 2) BETWEEN '01' AND '12'
-                             AND substr(e.stamp, 9, 2) BETWEEN '01' AND '28'
-                             AND substr(e.stamp, 12, 2) <= '23' AND substr(e.stamp, 15, 2) <= '59'
-                             AND substr(e.stamp, 18, 2) <= '59'
+                   CASE WHEN e.stamp LIKE '____-__-__T__:__:__.___Z' AND e.stamp ~ '^(?:[0-9][0-9]+[-T:.Z])+$'
+                             AND e.stamp LIKE ANY ('{_____0%,_____10%,_____11%,_____12%}')
+                             AND e.stamp LIKE ANY ('{________0%,________1%,________2%}')
+                             AND e.stamp LIKE ANY ('{___________0%,___________1%,___________20%,___________21%,
+                                                     ___________22%,___________23%}')
+                             AND e.stamp NOT LIKE ALL ('{0%,_____00%,________00%,________29%,
+                                 ______________6%,______________7%,______________8%,______________9%,
+                                 _________________6%,_________________7%,_________________8%,_________________9%}')
                         THEN e.stamp::timestamptz ELSE copilot_time(e.stamp) END AS said_at
               FROM (SELECT (a.place - 1)::int AS idx, a.value, a.value ->> 'id' AS id, a.value ->> 'role' AS role,
                            a.value ->> 'timestamp' AS stamp

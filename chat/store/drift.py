@@ -125,14 +125,14 @@ def prepared(further: str = "") -> Iterator[None]:
     ``set_config``, as SQL.
     """
     with one_transaction():
-        rows(f"{PREPARE}, {further}" if further else PREPARE)
+        rows(f"SELECT concat({PREPARE}, {further})" if further else f"SELECT concat({PREPARE})")
         yield
 
 
 # Nobody has counted the rows of a table that is just being filled: left alone, the planner reads all of it for each
 # chat. Room for one long chat in memory. Compiling a statement takes longer than these take.
 PREPARE = """
-SELECT set_config('enable_seqscan', 'off', true), set_config('work_mem', '32MB', true), set_config('jit', 'off', true)
+       set_config('enable_seqscan', 'off', true), set_config('work_mem', '32MB', true), set_config('jit', 'off', true)
 """
 # The same bytes are the same value, and take a part of the time to compare; different bytes may still be it (1.0, 1).
 SAME = """(m.role = e.role AND (record_image_eq(ROW(m.content), ROW(e.content)) OR m.content = e.content))"""

