@@ -31,8 +31,8 @@ UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings() -> None:
-    """The database server is up before pytest-django makes a database on it."""
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """The database server is up before pytest-django makes a database on it, one for each of xdist's workers."""
     if settings.EMBEDDED_POSTGRES:
         embedded_postgres.start(settings.EMBEDDED_POSTGRES, options=UNSAFE)
 
