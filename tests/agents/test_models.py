@@ -70,7 +70,9 @@ async def test_a_turn_that_waits_has_its_thread_s_model(client: Client, start_pr
     await client.request("POST", "/api/threads/", {"id": "t1", "metadata": {"model": SMALL}})
     settings.CHAT_AGENT = "chat.agents.demo.agent"
     async with client.stream("POST", "/api/chat", said("t1", "/hang")) as stream:
-        await anext(stream.events())
+        async for event in stream.events():
+            if "Hanging" in str(event):  # the agent has been loaded by then
+                break
         settings.CHAT_AGENT = ""
         async with client.stream("POST", "/api/chat", said("t1", "QUESTION", on_busy="enqueue")) as waiting:
             await client.request("POST", "/api/chat/t1/stop")
