@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 from psycopg.errors import LockNotAvailable
@@ -60,58 +63,99 @@ class LockedChats:
         self._also_behind = also_behind
         self._bytes: float = FIRST_BYTES
 
-    def each(self, chats: Iterable[Chat], work: Work[T]) -> Iterator[T]:
+    def each(self, chats: Iterable[Chat], work: Work[T], *, at_once: int = 1) -> Iterator[T]:
         """Give all the chats to ``work``, a few at a time, in a transaction that holds their locks; its results, each
         after its commit. A transaction that fails is done again: ``work`` has no effects but in the database. Not to be
-        called inside a transaction, which would keep all the locks.
+        called inside a transaction, which would keep all the locks. ``at_once`` transactions may run side by side, each
+        on a connection of its own.
 
         Race: nobody waits for one chat while holding others. What somebody else holds is left for the end, and then
         waited for alone.
         """
-        waiting = deque(sorted(chats, key=lambda one: one.id))
         taken: list[Chat] = []
+        transactions = self._one_by_one if at_once == 1 else partial(self._side_by_side, at_once)
+        for group, done in transactions(self._groups(chats), work):
+            self.held.append(done.held)
+            self.behind += done.behind
+            taken += [one for one in group if one.id not in done.locked]
+            if done.result is not None:
+                self._learn(sum(one.size for one in group), done.held)
+                yield done.result
+        for one in taken:
+            try:
+                done = _transaction([one], work, LOCK, also_behind=self._also_behind)
+            except UNAVAILABLE as problem:
+                if not isinstance(problem.__cause__, LockNotAvailable):
+                    raise
+                self.busy.append(one.id)
+            else:
+                self.held.append(done.held)
+                self.behind += done.behind
+                if done.result is not None:
+                    yield done.result
+
+    def _groups(self, chats: Iterable[Chat]) -> Iterator[list[Chat]]:
+        waiting = deque(sorted(chats, key=lambda one: one.id))
         while waiting:
             group = [waiting.popleft()]
             size = group[0].size
             while waiting and size + waiting[0].size <= self._bytes:
                 group.append(waiting.popleft())
                 size += group[-1].size
-            locked, result = self._transaction(group, work, LOCK_FREE)
-            taken += [one for one in group if one.id not in locked]
-            if result is not None:
-                self._learn(size)
-                yield result
-        for one in taken:
+            yield group
+
+    def _one_by_one(self, groups: Iterator[list[Chat]], work: Work[T]) -> Iterator[tuple[list[Chat], _Done[T]]]:
+        for group in groups:
+            yield group, _transaction(group, work, LOCK_FREE, also_behind=self._also_behind)
+
+    def _side_by_side(
+        self, at_once: int, groups: Iterator[list[Chat]], work: Work[T]
+    ) -> Iterator[tuple[list[Chat], _Done[T]]]:
+        def transaction(group: list[Chat]) -> _Done[T]:
             try:
-                _, result = self._transaction([one], work, LOCK)
-            except UNAVAILABLE as problem:
-                if not isinstance(problem.__cause__, LockNotAvailable):
-                    raise
-                self.busy.append(one.id)
-            else:
-                if result is not None:
-                    yield result
+                return _transaction(group, work, LOCK_FREE, also_behind=self._also_behind)
+            finally:
+                connection().close()  # this thread's: back to the pool
 
-    def _transaction(self, group: Sequence[Chat], work: Work[T], lock: str) -> tuple[set[UUID], T | None]:
-        """The chats whose locks could be had, and what the work on them gave; None where there was none."""
+        with ThreadPoolExecutor(at_once, thread_name_prefix="locked-chats") as threads:
+            running: deque[tuple[list[Chat], Future[_Done[T]]]] = deque()
+            for group in groups:
+                running.append((group, threads.submit(transaction, group)))
+                if len(running) > at_once:
+                    group, done = running.popleft()
+                    yield group, done.result()
+            for group, done in running:
+                yield group, done.result()
 
-        def locked_and_worked() -> tuple[list[UUID], list[UUID], T | None, float]:
-            with prepared(SETTINGS):
-                begun = time.monotonic()
-                locked = rows(lock, chats=[one.id for one in group])
-                behind = [] if self._also_behind else [one["id"] for one in locked if one["array_behind"]]
-                wanted = [one["id"] for one in locked if one["id"] not in behind]
-                result = work(wanted) if wanted else None
-            return wanted, behind, result, begun
-
-        wanted, behind, result, begun = patiently(locked_and_worked)
-        self.held.append(time.monotonic() - begun)
-        self.behind += behind
-        return {*wanted, *behind}, result
-
-    def _learn(self, size: int) -> None:
-        fitting = size * HELD / max(self.held[-1], 0.001)
+    def _learn(self, size: int, held: float) -> None:
+        fitting = size * HELD / max(held, 0.001)
         self._bytes = min((self._bytes + fitting) / 2, MOST_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done(Generic[T]):
+    """A transaction: the chats whose locks could be had, those of them whose array lacks messages, seconds for which
+    it held them, and what the work on the others gave; None where there was none.
+    """
+
+    locked: set[UUID]
+    behind: list[UUID]
+    held: float
+    result: T | None
+
+
+def _transaction(group: Sequence[Chat], work: Work[T], lock: str, *, also_behind: bool) -> _Done[T]:
+    def locked_and_worked() -> tuple[list[UUID], list[UUID], T | None, float]:
+        with prepared(SETTINGS):
+            begun = time.monotonic()
+            locked = rows(lock, chats=[one.id for one in group])
+            behind = [] if also_behind else [one["id"] for one in locked if one["array_behind"]]
+            wanted = [one["id"] for one in locked if one["id"] not in behind]
+            result = work(wanted) if wanted else None
+        return wanted, behind, result, begun
+
+    wanted, behind, result, begun = patiently(locked_and_worked)
+    return _Done({*wanted, *behind}, behind, time.monotonic() - begun, result)
 
 
 # The commits wait for no disk: what a crash undoes, the next run finds again, and the record of a run that has finished

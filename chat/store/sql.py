@@ -20,6 +20,7 @@ from django.db import (
 )
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.types.datetime import TimestamptzLoader
 
 from chat import conf
 from chat.models import Turn
@@ -96,6 +97,8 @@ def drop_broken_connections() -> None:
 def rows(statement: str, **params: Any) -> list[Row]:
     """Run one statement and return its rows by column name. jsonb columns come as text: see ``decoded``."""
     with connection().cursor() as cursor:
+        # Django's own loader of times is Python, and takes longer than all else that is done with a row.
+        cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
         cursor.execute(statement, params)
         columns = cursor.description  # put together anew whenever it is asked for
         if columns is None:

@@ -110,9 +110,10 @@ def test_what_was_committed_is_not_done_again(asker: Scope, monkeypatch: pytest.
     with pytest.raises(KeyboardInterrupt):
         reconciled(REPAIR)
     assert died
-    assert [len(mirror(chat)) for chat in chats] == [2, 0, 0, 0]
+    committed = [len(mirror(chat)) for chat in chats]
+    assert (committed[0], committed[1]) == (2, 0)
     monkeypatch.undo()
-    assert drift(reconciled(REPAIR)) == {Kind.MISSING: 6}
+    assert drift(reconciled(REPAIR)) == {Kind.MISSING: 8 - sum(committed)}
 
 
 class Holder:
@@ -173,7 +174,7 @@ def test_a_chat_that_changed_after_it_was_compared_is_compared_again_under_its_l
     each = locked_chats.LockedChats.each
     first = True
 
-    def interrupted(self: Any, chats: Any, work: Any) -> Any:
+    def interrupted(self: Any, chats: Any, work: Any, **how: Any) -> Any:
         nonlocal first
         if first:
             first = False
@@ -190,7 +191,7 @@ def test_a_chat_that_changed_after_it_was_compared_is_compared_again_under_its_l
                 filled,
             )
             CopilotChat.objects.filter(pk=behind).update(array_behind=True)
-        return each(self, chats, work)
+        return each(self, chats, work, **how)
 
     monkeypatch.setattr(reconcile.LockedChats, "each", interrupted)
     step = reconciled(REPAIR)
@@ -205,9 +206,9 @@ def test_a_chat_that_is_deleted_meanwhile_is_nobodys_failure(asker: Scope, monke
     kept, gone = (chat_with(asker, "u1", "a1", mirrored=False) for _ in range(2))
     each = locked_chats.LockedChats.each
 
-    def interrupted(self: Any, chats: Any, work: Any) -> Any:
+    def interrupted(self: Any, chats: Any, work: Any, **how: Any) -> Any:
         execute("DELETE FROM copilot_chats WHERE id = %s", gone)
-        return each(self, chats, work)
+        return each(self, chats, work, **how)
 
     monkeypatch.setattr(reconcile.LockedChats, "each", interrupted)
     step = reconciled(REPAIR)
