@@ -1,0 +1,38 @@
+import { deleteThread, nameOf, renameThread, type Thread } from "./api";
+
+interface Props {
+  threads: Thread[];
+  current: string | undefined;
+  frontEnd: string;
+  changed: () => void;
+}
+
+export function Sidebar({ threads, current, frontEnd, changed }: Props) {
+  const rename = async (thread: Thread) => {
+    const title = prompt("Title", thread.title)?.trim();
+    if (title) await renameThread(thread.id, title).then(changed);
+  };
+  const remove = async (thread: Thread) => {
+    if (!confirm(`Delete “${thread.title}”?`)) return;
+    await deleteThread(thread.id);
+    if (nameOf(thread) === current) location.hash = frontEnd;
+    changed();
+  };
+  return (
+    <aside>
+      <a className="button" href={`#${frontEnd}/`}>New thread</a>
+      <ul aria-label="Threads">
+        {threads.map((thread) => (
+          <li key={thread.id}>
+            <a href={`#${frontEnd}/${encodeURIComponent(nameOf(thread))}`}
+              aria-current={nameOf(thread) === current ? "page" : undefined}>
+              {thread.title || "Untitled"}
+            </a>
+            <button className="quiet" aria-label={`Rename ${thread.title}`} onClick={() => rename(thread)}>✎</button>
+            <button className="quiet" aria-label={`Delete ${thread.title}`} onClick={() => remove(thread)}>×</button>
+          </li>
+        ))}
+      </ul>
+    </aside>
+  );
+}

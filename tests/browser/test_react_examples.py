@@ -1,0 +1,190 @@
+"""examples/react, built and driven as a person would: useChat() as it is, and assistant-ui, on the real server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Locator, Page, expect
+
+from tests.acceptance.server import ROOT, Server, free_port
+from tests.browser.conftest import Complaints
+from tests.conftest import needed
+
+EXAMPLE = ROOT / "examples" / "react"
+FRONT_ENDS = ("plain", "assistant-ui")
+ANSWERED = 20_000  # milliseconds
+
+pytestmark = pytest.mark.timeout(300)  # the first one installs and builds
+
+
+@pytest.fixture(scope="session")
+def site(server: Server) -> Iterator[str]:
+    """The address of the built example, with the server behind it."""
+    npm = needed("npm", "the React examples are built with it")
+    environment = {**os.environ, "DJANGO_URL": server.url}
+    for wanted, command in (("node_modules", "ci --no-audit --no-fund --ignore-scripts"), ("", "run build")):
+        if not (wanted and (EXAMPLE / wanted).is_dir()):
+            done = subprocess.run([npm, *command.split()], cwd=EXAMPLE, capture_output=True, text=True, timeout=240)
+            assert done.returncode == 0, done.stdout + done.stderr
+    port = free_port()
+    vite = str(EXAMPLE / "node_modules" / "vite" / "bin" / "vite.js")
+    preview = subprocess.Popen(
+        [str(shutil.which("node")), vite, "preview", "--host", "127.0.0.1", "--port", str(port), "--strictPort"],
+        cwd=EXAMPLE,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield _until_up(f"http://127.0.0.1:{port}", preview)
+    finally:
+        preview.terminate()
+        preview.wait(10)
+
+
+def _until_up(url: str, process: subprocess.Popen[bytes]) -> str:
+    for _ in range(300):
+        assert process.poll() is None
+        try:
+            httpx.get(url)
+        except httpx.TransportError:
+            time.sleep(0.1)
+        else:
+            return url
+    raise AssertionError("vite preview did not start")
+
+
+@dataclass
+class Example:
+    """One of the two front ends in a page."""
+
+    page: Page
+    site: str
+    front_end: str
+
+    async def open(self) -> None:
+        """A new thread; its name is in the address from the start."""
+        await self.page.goto(f"{self.site}/#{self.front_end}/")
+        await expect(self.page.get_by_label("Message", exact=True)).to_be_visible()
+
+    @property
+    def thread(self) -> str:
+        return self.page.url.rpartition("/")[2]
+
+    async def send(self, text: str) -> None:
+        box = self.page.get_by_label("Message", exact=True)
+        await box.fill(text)
+        await box.press("Enter")
+
+    def messages(self, role: str) -> Locator:
+        return self.page.locator(f"[data-role={role}]")
+
+    def button(self, name: str) -> Locator:
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    async def answers(self, text: str) -> None:
+        """The last answer holds this text, and is complete."""
+        await expect(self.messages("assistant").last).to_contain_text(text, timeout=ANSWERED)
+        await expect(self.button("Stop")).to_have_count(0, timeout=ANSWERED)
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=FRONT_ENDS)
+async def example(request: Any, site: str, page: Page, cookies: list[Any]) -> Example:
+    await page.context.add_cookies([{**cookie, "url": site} for cookie in map(_portable, cookies)])
+    return Example(page, site, request.param)
+
+
+def _portable(cookie: dict[str, Any]) -> dict[str, Any]:
+    return {name: cookie[name] for name in ("name", "value", "httpOnly", "sameSite")}
+
+
+def stored(server: Server, cookies: list[Any], thread: str) -> list[dict[str, Any]]:
+    with httpx.Client(cookies={cookie["name"]: cookie["value"] for cookie in cookies}) as client:
+        told = client.get(f"{server.url}/api/threads/{thread}/messages/").json()
+    found: list[dict[str, Any]] = told["results"]
+    return found
+
+
+def text_of(message: dict[str, Any]) -> str:
+    return "".join(part["text"] for part in message["parts"] if part["type"] == "text")
+
+
+def words(count: int) -> str:
+    return " ".join(f"w{number}" for number in range(1, count + 1))
+
+
+async def test_an_answer_survives_a_reload_in_its_middle(
+    example: Example, server: Server, cookies: list[Any], tmp_path: Path
+) -> None:
+    await example.open()
+    await example.send("/tokens 60 50")
+    await expect(example.messages("assistant")).to_contain_text("w5")
+    await example.page.reload()
+    await example.answers("w60")
+    await expect(example.messages("assistant")).to_have_count(1)
+    assert (await example.messages("assistant").inner_text()).startswith(words(60))
+    await expect(example.page.get_by_role("link", name="/tokens 60 50").first).to_be_visible()
+    user, answer = stored(server, cookies, example.thread)
+    assert (text_of(user), text_of(answer).strip()) == ("/tokens 60 50", words(60))
+
+
+async def test_stop_ends_the_turn_on_the_server(example: Example, server: Server, cookies: list[Any]) -> None:
+    await example.open()
+    await example.send("/hang")
+    await expect(example.messages("assistant")).to_contain_text("Hanging")
+    await example.button("Stop").click()
+    await expect(example.button("Stop")).to_have_count(0, timeout=ANSWERED)
+    assert text_of(stored(server, cookies, example.thread)[-1]) == "Hanging … "
+    await example.send("/tokens 3 0")
+    await example.answers("w3")
+
+
+async def test_regenerate_and_edit_take_the_place_of_what_was_there(
+    example: Example, server: Server, cookies: list[Any]
+) -> None:
+    await example.open()
+    await example.send("/tokens 2 0")
+    await example.answers("w2")
+    first = stored(server, cookies, example.thread)[-1]["id"]
+    await example.messages("assistant").hover()
+    await example.button("Regenerate").click()
+    await expect(example.messages("assistant")).to_have_count(1)
+    await example.answers("w2")
+    second = stored(server, cookies, example.thread)
+    assert len(second) == 2
+    assert second[-1]["id"] != first
+
+    await example.messages("user").hover()
+    await example.button("Edit").click()
+    box = example.page.get_by_label("Edit the message")
+    await box.fill("/tokens 4 0")
+    await box.press("Enter")
+    await example.answers("w4")
+    await expect(example.messages("user")).to_have_count(1)
+    user, answer = stored(server, cookies, example.thread)
+    assert (text_of(user), text_of(answer)) == ("/tokens 4 0", "w1 w2 w3 w4 ")
+
+
+async def test_a_token_lets_in_who_has_no_session(
+    site: str, server: Server, browser: Browser, complaints: Complaints
+) -> None:
+    context = await browser.new_context()
+    page = await context.new_page()
+    complaints.listen(page)
+    complaints.expect("401")
+    await page.goto(site)
+    await page.get_by_label("Bearer token").fill(server.token())
+    await page.get_by_role("button", name="Use the token").click()
+    example = Example(page, site, "plain")
+    await example.send("/tokens 3 0")
+    await example.answers("w3")
+    await context.close()
