@@ -119,12 +119,12 @@ async def test_behind_a_proxy_without_sockets_all_of_it_works_over_plain_http(
     await expect(second.waiting).to_have_count(0)
     await second.stop.click()
     await second.ended(second.answers.nth(1))
-    await second.send("/tokens 200 20")  # its own turn, in a thread that it knows
+    await second.send("/tokens 400 20")  # its own turn, in a thread that it knows
     await expect(second.answers.nth(2).locator(".text")).to_contain_text("w10 ")
     await second.page.reload()
     await second.watch_lengths()
     await second.ended(second.answers.nth(2))
-    await second.hold_text("w1 w2 w3", "Hanging …", words(200))
+    await second.hold_text("w1 w2 w3", "Hanging …", words(400))
     assert await second.lengths() > 10
 
 
