@@ -25,6 +25,11 @@ DEFAULTS: dict[str, Any] = {
     "INSTRUCTIONS": "",
     # Other models that a client may choose, per send or per thread; "*" for any: then the agent decides.
     "MODELS": [],
+    # Who may ask: Django REST framework's authenticators, by dotted path, for the views, the streams and the sockets.
+    "AUTHENTICATION_CLASSES": [
+        "chat.access.authentication.SessionOrOrigin",
+        "chat.access.authentication.Bearer",
+    ],
     # Largest request body, in bytes; checked before anything is parsed.
     "MAX_BODY_BYTES": 16 * 1024 * 1024,
     # Longest text of one user message, in characters.

@@ -148,15 +148,6 @@ if not DEBUG:
     if env.bool("BEHIND_TLS_PROXY", False):
         SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
-REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": [
-        "chat.access.authentication.SessionOrOrigin",
-        "chat.access.authentication.Bearer",
-    ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-}
-
 # Where the roll-out of the copilot chats' mirror is: see docs/migrating-from-jsonb.md.
 COPILOT_MESSAGES_PHASE = env.str("COPILOT_MESSAGES_PHASE", "dual")
 

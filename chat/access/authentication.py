@@ -7,7 +7,7 @@ endpoint, which stands in front of Django's handler, runs the very same ones thr
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -17,11 +17,12 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
+from django.utils.module_loading import import_string
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
 from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework.request import Request
-from rest_framework.settings import api_settings
 
+from chat import conf
 from chat.access.grants import Grant, grant_of
 from chat.errors import InvalidInput, NotAuthenticated, OriginRefused
 from chat.models import ApiToken
@@ -60,6 +61,13 @@ class Bearer(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+def authenticators() -> list[BaseAuthentication]:
+    """Those of CHAT_AUTHENTICATION_CLASSES. The host's defaults are for its own views: Django REST framework's would
+    let passwords in with every request.
+    """
+    return [import_string(path)() for path in conf.get("AUTHENTICATION_CLASSES")]
 
 
 def _is_json(request: Request) -> bool:
@@ -127,12 +135,7 @@ def _request(scope: dict[str, Any], body: bytes) -> Request:
         raise InvalidInput("host", "This host name is not served here.") from None
     _session.process_request(plain)
     _session_user.process_request(plain)
-    return Request(
-        plain,
-        authenticators=[
-            kind() for kind in cast(list[type[BaseAuthentication]], api_settings.DEFAULT_AUTHENTICATION_CLASSES)
-        ],
-    )
+    return Request(plain, authenticators=authenticators())
 
 
 def _grant(request: Request) -> Grant:

@@ -12,11 +12,15 @@ import orjson
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpResponse
 from pydantic import BaseModel
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from chat import conf
+from chat.access.authentication import authenticators
 from chat.access.scopes import scope_of
 from chat.api import errors as wire
 from chat.errors import BodyTooLarge, ChatError, InternalError, InvalidInput, Unavailable
@@ -29,7 +33,15 @@ B = TypeVar("B", bound=BaseModel)
 
 
 class ChatView(APIView):
-    """A view of the chat API. Domain errors, the framework's and our own faults all answer in one shape."""
+    """A view of the chat API. Domain errors, the framework's and our own faults all answer in one shape; what the host
+    has set for its own REST views changes nothing here.
+    """
+
+    permission_classes = (IsAuthenticated,)
+    renderer_classes = (JSONRenderer,)
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        return authenticators()
 
     def asker(self) -> Scope:
         """What the one who asks may see."""

@@ -76,7 +76,7 @@ class Complaints:
 def complaints() -> Iterator[Complaints]:
     complaints = Complaints()
     yield complaints
-    assert complaints.unexpected() == []
+    assert not complaints.unexpected(), complaints.unexpected()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

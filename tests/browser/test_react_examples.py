@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,11 +13,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, expect
 
-from tests.acceptance.server import ROOT, Server, free_port
+from tests.acceptance.server import Server, free_port
 from tests.browser.conftest import Complaints
+from tests.browser.site import EXAMPLE, installed, npm, until_up
 from tests.conftest import needed
 
-EXAMPLE = ROOT / "examples" / "react"
 FRONT_ENDS = ("plain", "assistant-ui")
 ANSWERED = 20_000  # milliseconds
 
@@ -30,37 +27,30 @@ pytestmark = pytest.mark.timeout(300)  # the first one installs and builds
 @pytest.fixture(scope="session")
 def site(server: Server) -> Iterator[str]:
     """The address of the built example, with the server behind it."""
-    npm = needed("npm", "the React examples are built with it")
-    environment = {**os.environ, "DJANGO_URL": server.url}
-    for wanted, command in (("node_modules", "ci --no-audit --no-fund --ignore-scripts"), ("", "run build")):
-        if not (wanted and (EXAMPLE / wanted).is_dir()):
-            done = subprocess.run([npm, *command.split()], cwd=EXAMPLE, capture_output=True, text=True, timeout=240)
-            assert done.returncode == 0, done.stdout + done.stderr
+    installed(EXAMPLE)
+    npm(EXAMPLE, "run", "build")
     port = free_port()
     vite = str(EXAMPLE / "node_modules" / "vite" / "bin" / "vite.js")
     preview = subprocess.Popen(
-        [str(shutil.which("node")), vite, "preview", "--host", "127.0.0.1", "--port", str(port), "--strictPort"],
+        [
+            needed("node", "the React examples are served with it"),
+            vite,
+            "preview",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--strictPort",
+        ],
         cwd=EXAMPLE,
-        env=environment,
+        env={**os.environ, "DJANGO_URL": server.url},
         stdout=subprocess.DEVNULL,
     )
     try:
-        yield _until_up(f"http://127.0.0.1:{port}", preview)
+        yield until_up(f"http://127.0.0.1:{port}", preview)
     finally:
         preview.terminate()
         preview.wait(10)
-
-
-def _until_up(url: str, process: subprocess.Popen[bytes]) -> str:
-    for _ in range(300):
-        assert process.poll() is None
-        try:
-            httpx.get(url)
-        except httpx.TransportError:
-            time.sleep(0.1)
-        else:
-            return url
-    raise AssertionError("vite preview did not start")
 
 
 @dataclass
@@ -122,9 +112,7 @@ def words(count: int) -> str:
     return " ".join(f"w{number}" for number in range(1, count + 1))
 
 
-async def test_an_answer_survives_a_reload_in_its_middle(
-    example: Example, server: Server, cookies: list[Any], tmp_path: Path
-) -> None:
+async def test_an_answer_survives_a_reload_in_its_middle(example: Example, server: Server, cookies: list[Any]) -> None:
     await example.open()
     await example.send("/tokens 60 50")
     await expect(example.messages("assistant")).to_contain_text("w5")

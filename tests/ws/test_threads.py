@@ -12,8 +12,6 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AbstractUser
 from django.test import Client as Browser
 from django.test import override_settings
-from rest_framework.authentication import BasicAuthentication
-from rest_framework.settings import api_settings
 
 from chat.models import ApiToken, StreamEvents, Turn
 from chat.protocol import sse
@@ -252,13 +250,13 @@ async def test_no_foreign_page_gets_a_socket_with_a_session(client: Client, user
 
 
 async def test_no_foreign_page_gets_a_socket_by_any_credentials_a_browser_sends_by_itself(
-    client: Client, user: AbstractUser, monkeypatch: pytest.MonkeyPatch
+    client: Client, user: AbstractUser, settings: Any
 ) -> None:
     await begun(client)
     await sync_to_async(user.set_password)("secret")
     await user.asave()
     given = base64.b64encode(f"{user.get_username()}:secret".encode()).decode()
-    monkeypatch.setattr(api_settings, "DEFAULT_AUTHENTICATION_CLASSES", [BasicAuthentication])
+    settings.CHAT_AUTHENTICATION_CLASSES = ["rest_framework.authentication.BasicAuthentication"]
     basic = Client({"authorization": f"Basic {given}"})
     with pytest.raises(Refused):
         async with socket(basic, PATH, origin="https://evil.example"):

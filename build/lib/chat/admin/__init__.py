@@ -1,0 +1,10 @@
+"""The admin: the history as an operator reads it. Django's autodiscovery imports this package."""
+
+from chat.admin.copilot import CopilotChatAdmin
+from chat.admin.messages import MessageAdmin
+from chat.admin.threads import ThreadAdmin
+from chat.admin.tokens import ApiTokenAdmin
+from chat.admin.turns import TurnAdmin
+from chat.admin.usage import TokenUsageAdmin
+
+__all__ = ["ApiTokenAdmin", "CopilotChatAdmin", "MessageAdmin", "ThreadAdmin", "TokenUsageAdmin", "TurnAdmin"]

@@ -1,0 +1,150 @@
+"""What every admin of the history has in common: it shows rows and changes none, and stays quick on big tables."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.contrib import admin
+from django.contrib.auth import get_permission_codename
+from django.core.paginator import Paginator
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import NoReverseMatch, reverse
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+
+from chat.admin.cells import NOTHING, one_line
+from chat.models import Message, Thread
+
+M = TypeVar("M", bound=Model)
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin
+    AnyPaginator = Paginator[Any]
+else:
+    # Generic for the type checker only, so that nobody needs django_stubs_ext to run.
+    AnyPaginator = Paginator
+
+    class ModelAdmin(admin.ModelAdmin):
+        def __class_getitem__(cls, _: Any) -> type[ModelAdmin]:
+            return cls
+
+
+class BoundedPaginator(AnyPaginator):
+    """Pages through the first ``MOST`` rows: to count millions for a line of links would cost more than it tells."""
+
+    MOST = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        return min(self._counted, self.MOST)
+
+    @property
+    def is_cut(self) -> bool:
+        return self._counted > self.MOST
+
+    @cached_property
+    def _counted(self) -> int:
+        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
+        return rows.order_by().values("pk")[: self.MOST + 1].count()
+
+
+class ReadOnlyAdmin(ModelAdmin[M]):
+    """Lists and shows rows. Nobody adds, changes or deletes any here, superusers included: what was said was said.
+
+    A user who has history can therefore not be deleted in the admin either: Django asks this class.
+    """
+
+    actions: Sequence[str] | None = None  # no bulk delete, and none that the site adds for everybody
+    empty_value_display = NOTHING
+    list_per_page = 50
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # each would count the whole table
+    paginator = BoundedPaginator
+    view_on_site = False
+
+    class Media:
+        css = {"all": ["chat/admin/history.css"]}
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        return False
+
+    def ids(self, term: str) -> Q:
+        """The condition for rows that ``term`` names by an id."""
+        raise NotImplementedError
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[M], search_term: str
+    ) -> tuple[QuerySet[M], bool]:
+        """An id that is pasted finds what it names and nothing else; any other term is looked for in the texts."""
+        if term := search_term.strip():
+            named = queryset.filter(self.ids(term))
+            if named.exists():
+                return named, False
+        return super().get_search_results(request, queryset, search_term)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        # Django's own says "Select thread to view".
+        title = capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: M | None = None,
+    ) -> HttpResponse:
+        # It goes into the browser's title bar, which knows no markup that would hold a bidi override in.
+        context["subtitle"] = one_line(str(obj))
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    def may_view(self, request: HttpRequest, model: type[Model]) -> bool:
+        """Whether the asker may see rows of another model, which a page of this one would show."""
+        names = (get_permission_codename(action, model._meta) for action in ("view", "change"))
+        return any(request.user.has_perm(f"{model._meta.app_label}.{name}") for name in names)
+
+    def url(self, model: type[Model], page: str, *args: Any) -> str:
+        """The address of an admin page; empty where the project took that model out of its admin."""
+        try:
+            name = f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}"
+            return reverse(name, args=args, current_app=self.admin_site.name)
+        except NoReverseMatch:
+            return ""
+
+    def link(self, model: type[Model], pk: Any, text: str) -> SafeString:
+        """A link to a row's page, on one line. ``text`` may come from anybody."""
+        text, url = one_line(text), self.url(model, "change", pk)
+        if not url:
+            return format_html('<bdi class="chat-link">{}</bdi>', text)
+        return format_html('<a class="chat-link" href="{}" title="{}"><bdi>{}</bdi></a>', url, text, text)
+
+    def place(self, message: Message) -> SafeString | str:
+        """A link to where a message stands in the transcript of its thread."""
+        url = self.url(Thread, "change", message.thread_id)
+        query = f"?before={message.pk + 1}#message-{message.pk}"
+        return format_html('<a href="{}{}">Show it in the transcript</a>', url, query) if url else ""
+
+
+def as_uuid(term: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(term)
+    except ValueError:
+        return None
+
+
+def as_number(term: str) -> int | None:
+    """``term`` as a primary key. Not more digits than int() takes without complaint."""
+    return int(term) if term.isascii() and term.isdecimal() and len(term) < 20 else None

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from chat.admin.cells import label, times, when
+from chat.admin.read_only import ReadOnlyAdmin, as_number
+from chat.models import ApiToken
+from chat.store.tokens import revoke_tokens
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ReadOnlyAdmin[ApiToken]):
+    """Bearer tokens: who has which, and taking them back. A token is made where it can be shown once, not here.
+
+    Its digest is shown nowhere.
+    """
+
+    actions = ("revoke",)
+    list_display = ("shown_name", "user", "state", "last_used", "created")
+    list_display_links = ("shown_name",)
+    list_filter = (("revoked_at", admin.EmptyFieldListFilter), "created_at")
+    list_select_related = ("user",)
+    ordering = ("-pk",)
+    sortable_by = ("shown_name", "last_used", "created")
+    search_fields = ("name", f"user__{get_user_model().USERNAME_FIELD}")
+    search_help_text = "A token's name or a user's."
+    fields = ("shown_name", "user", "state", "moments")
+    change_list_template = "admin/chat/apitoken/change_list.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
+        return super().get_queryset(request).defer("digest")
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        # Else ?digest__startswith=… would tell it letter by letter.
+        return not lookup.startswith("digest") and super().lookup_allowed(lookup, value, request)
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("chat.change_apitoken")
+
+    def ids(self, term: str) -> Q:
+        number = as_number(term)
+        return Q(pk=number) if number is not None else Q(pk__in=[])
+
+    @admin.action(permissions=["revoke"], description="Revoke the chosen tokens")
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        revoked = list(queryset.filter(revoked_at__isnull=True))
+        revoke_tokens(token.pk for token in revoked)
+        for token in revoked:
+            self.log_change(request, token, "Revoked.")
+        text = "1 token is revoked" if len(revoked) == 1 else f"{len(revoked)} tokens are revoked"
+        self.message_user(request, f"{text}: requests with it are refused from now on.", messages.SUCCESS)
+
+    @admin.display(description="name", ordering="name")
+    def shown_name(self, token: ApiToken) -> str:
+        return token.name or f"Token {token.pk}"
+
+    @admin.display(description="state")
+    def state(self, token: ApiToken) -> SafeString:
+        return label("bad", "Revoked") if token.revoked_at else label("good", "Valid")
+
+    @admin.display(description="times")
+    def moments(self, token: ApiToken) -> SafeString:
+        return times(token, "created_at", "last_used_at", "revoked_at")
+
+    @admin.display(description="last used", ordering="last_used_at")
+    def last_used(self, token: ApiToken) -> SafeString | str:
+        return when(token.last_used_at)
+
+    @admin.display(description="created", ordering="created_at")
+    def created(self, token: ApiToken) -> SafeString | str:
+        return when(token.created_at)

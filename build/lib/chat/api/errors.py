@@ -1,0 +1,63 @@
+"""Errors on the wire: ``{"error": {"code", "message", …}}`` and the status that fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from rest_framework import exceptions
+
+from chat import errors
+
+# The most special class of an error decides.
+STATUS: dict[type[errors.ChatError], int] = {
+    errors.InvalidInput: 400,
+    errors.NotAuthenticated: 401,
+    errors.OriginRefused: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.MethodNotAllowed: 405,
+    errors.CursorGone: 410,
+    errors.BodyTooLarge: 413,
+    errors.QuotaExceeded: 429,
+    errors.Contention: 503,
+    errors.ServerFull: 503,
+    errors.Unavailable: 503,
+}
+RETRY_AFTER = "2"
+
+
+def status_of(error: errors.ChatError) -> int:
+    """The HTTP status of an error; 500 for one that has none."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def headers_of(error: errors.ChatError) -> dict[str, str]:
+    """Headers that belong to an error's answer."""
+    headers = {"Cache-Control": "no-store"}
+    if status_of(error) == 503:
+        headers["Retry-After"] = RETRY_AFTER
+    if status_of(error) == 429:
+        headers["Retry-After"] = str(error.details["retry_after"])
+    if status_of(error) == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
+
+
+def content_of(error: errors.ChatError) -> dict[str, Any]:
+    """What is told of an error: its code, its message and its details."""
+    return {"code": error.code, "message": error.text, **error.details}
+
+
+def body_of(error: errors.ChatError) -> bytes:
+    """The JSON that tells an error."""
+    return orjson.dumps({"error": content_of(error)}, default=str)
+
+
+def from_framework(problem: exceptions.APIException) -> tuple[int, dict[str, Any]]:
+    """What Django REST framework itself refuses (method, permission, throttle) in our shape."""
+    if problem.status_code == 401:
+        return 401, {"error": {"code": errors.NotAuthenticated.code, "message": errors.NotAuthenticated.message}}
+    detail = problem.detail
+    code = detail.code if isinstance(detail, exceptions.ErrorDetail) else problem.default_code
+    return problem.status_code, {"error": {"code": code, "message": str(detail)}}

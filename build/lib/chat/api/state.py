@@ -1,0 +1,63 @@
+"""``/api/threads/{id}/state/``: all that a page needs to be drawn and to join a stream, in one answer.
+
+``cursor`` is where the thread's socket is to be joined: before the live turn's first chunk, else behind the last turn
+that has begun; ``0-0`` in a thread without turns. ``earlier`` leads to the messages before the first one, if there are
+any.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from chat.api import messages, turns
+from chat.api.threads import named_thread
+from chat.api.views import ChatView, answer
+from chat.store.messages import read_messages
+from chat.store.queue import queued_message, queued_turns
+from chat.store.threads import read_thread
+from chat.store.turns import last_position, live_turn
+from chat.streams.cursors import Cursor
+
+
+class State(ChatView):
+    def get(self, request: Request, thread_id: str) -> HttpResponse:
+        limit = self.number("limit", 50, most=messages.PAGE)
+        asker = self.asker()
+        thread = named_thread(asker, thread_id)
+        # What waits before what is live: a turn that is promoted between the two is told twice, not left out.
+        waiting = queued_turns(asker, thread)
+        # The turns first: what begins after this is behind the cursor; and if the live turn ends before the messages
+        # are read, its cursor still tells the whole answer, and the answer is left out of the messages. The other way
+        # round a turn could fall between the two.
+        cursor = Cursor(*last_position(asker, thread))
+        live = live_turn(asker, thread)
+        if live is not None:
+            cursor = Cursor(live.pk, 0)
+        found = read_messages(asker, thread, limit=limit + 1)
+        earlier = None
+        if len(found) > limit:
+            query = urlencode({"limit": limit, "before": found[1].id})
+            earlier = f"{request.path.removesuffix('state/')}messages/?{query}"
+        shown = [
+            messages.shown(message)
+            for message in found[-limit:]
+            if live is None or message.id != live.assistant_message_id
+        ]
+        return answer(
+            {
+                "thread": read_thread(asker, thread),
+                "messages": shown,
+                "earlier": earlier,
+                "cursor": str(cursor),
+                "turn": live and {**turns.shown(live), "cursor": str(cursor)},
+                "approvals": [],
+                "queued": [
+                    {**turns.shown(turn), "message": queued_message(turn)}
+                    for turn in waiting
+                    if live is None or turn.pk != live.pk
+                ],
+            }
+        )

@@ -1,0 +1,123 @@
+"""What the JSON views share: who asks, bodies, answers, errors."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+from uuid import UUID
+
+import orjson
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpResponse
+from pydantic import BaseModel
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import APIException
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from chat import conf
+from chat.access.authentication import authenticators
+from chat.access.scopes import scope_of
+from chat.api import errors as wire
+from chat.errors import BodyTooLarge, ChatError, InternalError, InvalidInput, Unavailable
+from chat.protocol.requests import parse
+from chat.store.scope import Scope
+from chat.store.sql import UNAVAILABLE
+
+logger = logging.getLogger(__name__)
+B = TypeVar("B", bound=BaseModel)
+
+
+class ChatView(APIView):
+    """A view of the chat API. Domain errors, the framework's and our own faults all answer in one shape; what the host
+    has set for its own REST views changes nothing here.
+    """
+
+    permission_classes = (IsAuthenticated,)
+    renderer_classes = (JSONRenderer,)
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        return authenticators()
+
+    def asker(self) -> Scope:
+        """What the one who asks may see."""
+        return scope_of(self.request.user)
+
+    def body(self, kind: type[B]) -> B:
+        """The JSON body as ``kind``. Raises InvalidInput, BodyTooLarge."""
+        if int(self.request.META.get("CONTENT_LENGTH") or 0) > conf.get("MAX_BODY_BYTES"):
+            raise BodyTooLarge
+        try:
+            return parse(self.request.body, kind)
+        except RequestDataTooBig:
+            raise BodyTooLarge from None
+
+    def number(self, name: str, default: int, *, most: int) -> int:
+        """A whole number from 1 to ``most`` in the query string. Raises InvalidInput."""
+        text = self.request.query_params.get(name, str(default))
+        if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= most):
+            raise InvalidInput(name, f"{name} is a whole number from 1 to {most}.")
+        return int(text)
+
+    def position(self) -> tuple[datetime, UUID] | None:
+        """Behind which row a page of a list by activity begins: ``position_of`` it. Raises InvalidInput."""
+        text = self.request.query_params.get("after")
+        if text is None:
+            return None
+        moment, _, name = text.partition("~")
+        try:
+            # A plus sign that was not escaped in the URL comes as a space.
+            updated_at, key = datetime.fromisoformat(moment.replace(" ", "+")), UUID(name)
+        except ValueError:
+            updated_at = None
+        if updated_at is None or updated_at.tzinfo is None:
+            raise InvalidInput("after", "after is taken from the next of a page.")
+        return updated_at, key
+
+    def handle_exception(self, exc: Exception) -> Any:
+        if isinstance(exc, APIException):
+            status, body = wire.from_framework(exc)
+            response = answer(body, status=status)
+            if header := getattr(exc, "auth_header", None):
+                response["WWW-Authenticate"] = header
+            return response
+        if isinstance(exc, UNAVAILABLE):
+            logger.error("%s: the database does not answer", type(self).__name__)
+            exc = Unavailable()
+        elif not isinstance(exc, ChatError):
+            logger.error("%s failed", type(self).__name__, exc_info=exc)
+            exc = InternalError()
+        return HttpResponse(
+            wire.body_of(exc),
+            status=wire.status_of(exc),
+            content_type="application/json",
+            headers=wire.headers_of(exc),
+        )
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response.setdefault("Cache-Control", "no-store")
+        return response
+
+
+def answer(value: Any, *, status: int = 200) -> HttpResponse:
+    """JSON, encoded once and not by way of a serializer."""
+    return HttpResponse(orjson.dumps(value, default=str), status=status, content_type="application/json")
+
+
+def position_of(row: dict[str, Any]) -> str:
+    """Where a row stands in a list by activity."""
+    return f"{row['updated_at'].isoformat()}~{row['id']}"
+
+
+def page(request: Request, results: list[Any], *, more: dict[str, Any] | None) -> HttpResponse:
+    """One page of a list; ``more`` are the query parameters of the next one."""
+    following = None
+    if more is not None:
+        query = {**request.query_params.dict(), **more}
+        following = f"{request.path}?{urlencode(query)}"
+    return answer({"results": results, "next": following, "previous": None})

@@ -1,0 +1,111 @@
+"""What ``manage.py check`` says about the application's configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core import checks
+from django.utils.module_loading import import_string
+
+from chat import conf
+from chat.agents.defects import agent_problems
+from chat.store.reconcile_runs import why_not
+from chat.store.sql import DatabaseError, connection
+from chat.turns.prices import wrong_prices
+
+
+@checks.register("chat")
+def check_agent(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    return [
+        checks.Error(
+            f"The agent cannot answer: {problem}",
+            hint="CHAT_AGENT names a class or an object with `async def run(self, turn)`; see docs/agents.md.",
+            id="chat.E001",
+        )
+        for problem in agent_problems()
+    ]
+
+
+@checks.register("chat")
+def check_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    if connection().vendor != "postgresql":
+        return [checks.Error("The chat tables need PostgreSQL 15 or newer.", id="chat.E002")]
+    return []
+
+
+@checks.register("chat")
+def check_server(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    if "daphne" in settings.INSTALLED_APPS or getattr(settings, "SERVER", "") == "daphne":
+        return [
+            checks.Warning(
+                "daphne buffers without a bound for a reader that does not read its stream.",
+                hint="It tells no application how much it holds. Serve with uvicorn or granian, or let a proxy in "
+                "front of it read the streams with a bound of its own; silence this check (chat.W002) when one does.",
+                id="chat.W002",
+            )
+        ]
+    return []
+
+
+@checks.register("chat")
+def check_prices(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    return [
+        checks.Error(f"CHAT_PRICES: {problem}", hint="See PRICES in chat/conf.py.", id="chat.E021")
+        for problem in wrong_prices(conf.get("PRICES"))
+    ]
+
+
+@checks.register("chat")
+def check_quotas(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    found: list[checks.CheckMessage] = [
+        checks.Error(f"CHAT_{name} = {conf.get(name)!r} is no number of 0 or more.", id="chat.E020")
+        for name in ("QUOTA_TOKENS_A_DAY", "QUOTA_TURNS_A_MINUTE", "QUOTA_LIVE_TURNS", "QUOTA_TOKENS_RESERVED")
+        if not isinstance(conf.get(name), int) or conf.get(name) < 0
+    ]
+    if path := conf.get("QUOTA_FOR_USER"):
+        try:
+            if not callable(import_string(path)):
+                raise TypeError("it cannot be called")
+        except Exception as problem:
+            found.append(checks.Error(f"CHAT_QUOTA_FOR_USER = {path!r} is no function: {problem}", id="chat.E020"))
+    return found
+
+
+@checks.register("chat")
+def check_names(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    return [
+        checks.Warning(
+            f"{name} is no setting of chat.",
+            hint="chat/conf.py lists them; a misspelt one has no effect.",
+            id="chat.W001",
+        )
+        for name in dir(settings)
+        if name.startswith("CHAT_") and name.removeprefix("CHAT_") not in conf.DEFAULTS
+    ]
+
+
+@checks.register(checks.Tags.database)
+def check_phase(
+    app_configs: Sequence[AppConfig] | None, databases: Collection[str] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Only where the database is asked to be looked at: by ``check --database``, by ``migrate`` and by ``serve``."""
+    if connection().alias not in (databases or ()):
+        return []
+    try:
+        phase = conf.phase()
+    except ValueError as problem:
+        return [checks.Error(f"COPILOT_MESSAGES_PHASE: {problem}.", hint=PHASES, id="chat.E004")]
+    try:
+        reason = why_not(phase)
+    except DatabaseError:
+        return []  # the tables are not there yet, or the database is away: somebody else's to say
+    if reason is None:
+        return []
+    message, hint = reason
+    return [checks.Error(f"COPILOT_MESSAGES_PHASE = {phase} cannot be: {message}", hint=hint, id="chat.E003")]
+
+
+PHASES = "One of " + ", ".join(conf.Phase) + "."

@@ -1,0 +1,177 @@
+"""The error tree: what can go wrong, one stable code each. Knows nothing of HTTP.
+
+``chat.api.errors`` gives each class its status; every code is listed in the README.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class ChatError(Exception):
+    """Base of every error a caller may be told of.
+
+    ``details`` travel beside the code and the message, so they hold only what the asker may know.
+    """
+
+    code: ClassVar[str] = "error"
+    message: ClassVar[str] = "Something went wrong."
+
+    def __init__(self, message: str | None = None, **details: Any) -> None:
+        self.text = message or self.message
+        self.details = details
+        super().__init__(self.text)
+
+
+class InvalidInput(ChatError):
+    """The request says something that cannot be; ``details["field"]`` names where."""
+
+    code = "invalid"
+    message = "The request is not valid."
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message, field=field)
+        self.field = field
+
+
+class BodyTooLarge(ChatError):
+    code = "body_too_large"
+    message = "The request body is too large."
+
+
+class NotAuthenticated(ChatError):
+    code = "not_authenticated"
+    message = "Log in, or send a bearer token."
+
+
+class AccessLost(NotAuthenticated):
+    """An open stream's reader logged out, or may not see the conversation any more."""
+
+    code = "access_lost"
+    message = "Your access to this conversation has ended."
+
+
+class OriginRefused(ChatError):
+    """A session's unsafe request without a CSRF token and not from this host's own pages."""
+
+    code = "csrf_failed"
+    message = "This request needs a CSRF token, or, as JSON, an Origin header of this host."
+
+
+class NotFound(ChatError):
+    """There is no such object, or none the asker may know of: both look the same."""
+
+    code = "not_found"
+    message = "Not found."
+
+
+class ThreadNotFound(NotFound):
+    code = "thread_not_found"
+    message = "There is no such thread."
+
+
+class ChatNotFound(NotFound):
+    code = "chat_not_found"
+    message = "There is no such copilot chat."
+
+
+class TurnNotFound(NotFound):
+    code = "turn_not_found"
+    message = "There is no such turn."
+
+
+class MessageNotFound(NotFound):
+    code = "message_not_found"
+    message = "There is no such message."
+
+
+class Conflict(ChatError):
+    """The request is well formed, and the state of things speaks against it."""
+
+    code = "conflict"
+    message = "The request conflicts with what is stored."
+
+
+class TurnConflict(Conflict):
+    """The turn id was used before, for another payload. Nothing was written."""
+
+    code = "turn_conflict"
+    message = "This turn id was already used for a different request."
+
+
+class ThreadBusy(Conflict):
+    """Another turn of the thread is live; ``details`` name it and its cursor. Nothing was written."""
+
+    code = "thread_busy"
+    message = "The thread is answering another message."
+
+
+class ChatBusy(Conflict):
+    """A turn of the copilot chat is live; ``details`` name it, its stream and its cursor. Nothing was written."""
+
+    code = "chat_busy"
+    message = "The copilot chat is answering another message."
+
+
+class StaleMessages(Conflict):
+    """The history has changed since it was read; ``details`` have its version now. Nothing was written."""
+
+    code = "stale_messages"
+    message = "The history has changed since you read it. Read it again."
+
+
+class QueueFull(Conflict):
+    """As many turns wait in the thread as may. Nothing was written."""
+
+    code = "queue_full"
+    message = "Too many messages wait in this thread already."
+
+
+class QuotaExceeded(ChatError):
+    """The asker has used what they may. ``details``: ``limit`` (``tokens_a_day``, ``turns_a_minute``, ``live_turns``),
+    how much is ``allowed`` and ``used`` (tokens: with what live turns reserve), ``resets_at`` (a time; None where a
+    live turn must end first) and ``retry_after`` (seconds). Nothing was written.
+    """
+
+    code = "quota_exceeded"
+    message = "You have used what you may."
+
+
+class Contention(ChatError):
+    """Rows came and went under us more often than the loop allows; the request may be sent again."""
+
+    code = "contention"
+    message = "Too many writers at once. Try again."
+
+
+class ServerFull(ChatError):
+    """The process runs as many turns as it may. Nothing was written."""
+
+    code = "server_full"
+    message = "The server is busy. Try again in a moment."
+
+
+class Unavailable(ChatError):
+    """The database did not answer."""
+
+    code = "unavailable"
+    message = "The service is not available at the moment. Try again."
+
+
+class MethodNotAllowed(ChatError):
+    code = "method_not_allowed"
+    message = "This address does not take that method."
+
+
+class InternalError(ChatError):
+    """A fault of ours: what it was stands in the log, never in the answer."""
+
+    code = "internal"
+    message = "Something went wrong on the server."
+
+
+class CursorGone(ChatError):
+    """The chunks behind this cursor were pruned, or never were: the turn ended before."""
+
+    code = "cursor_gone"
+    message = "This cursor is no longer in the turn's log. Read the stream from its start."

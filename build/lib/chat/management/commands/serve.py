@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import math
+import os
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.checks import Tags
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from chat import conf
+
+DEMO = "demo"
+# Connections that wait to be accepted: the servers' own defaults are as low as 50.
+BACKLOG = "4096"
+# Seconds a server waits for open connections after the turns are drained.
+GRACE = "5"
+
+
+class Command(BaseCommand):
+    help = "Serve the project with the ASGI server that SERVER names: uvicorn (default), daphne or granian."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default=os.environ.get("HOST", "127.0.0.1"))
+        parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "8000")))
+        parser.add_argument("--server", choices=sorted(SERVERS), default=getattr(settings, "SERVER", "uvicorn"))
+        parser.add_argument("--migrate", action="store_true", help="bring the database up to date first")
+        parser.add_argument("--demo", action="store_true", help="make the account demo / demo (only with DEBUG)")
+
+    def handle(self, *args: Any, host: str, port: int, server: str, migrate: bool, demo: bool, **options: Any) -> None:
+        if migrate:
+            call_command("migrate", verbosity=options["verbosity"], interactive=False)
+        self.check(tags=[Tags.database], databases=list(settings.DATABASES))  # the phase that the database allows
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        self.stdout.write(self.style.SUCCESS(f"\n  {address}"))
+        if demo:
+            make_demo_account()
+            self.stdout.write(f"  log in as {DEMO} / {DEMO}; the admin is at {address}admin/")
+        self.stdout.write("")
+        self.stdout.flush()
+        command = SERVERS[server](host, port, settings.ASGI_APPLICATION.replace(".application", ":application"))
+        # The server takes this process over, and with it the hold on an embedded database.
+        os.execv(sys.executable, [sys.executable, "-m", *command])  # noqa: S606
+
+
+def make_demo_account() -> None:
+    """The account demo / demo, a superuser. Raises CommandError without DEBUG: everybody knows this password."""
+    if not settings.DEBUG:
+        raise CommandError("--demo makes an account that everybody knows; it needs DEBUG.")
+    users = get_user_model().objects
+    if not users.filter(username=DEMO).exists():
+        users.create_superuser(DEMO, "demo@example.org", DEMO)
+
+
+def _uvicorn(host: str, port: int, application: str) -> list[str]:
+    options = ["--host", host, "--port", str(port), "--backlog", BACKLOG, "--timeout-graceful-shutdown", GRACE]
+    return ["uvicorn", application, *options, "--lifespan", "on", "--no-access-log", "--log-level", "warning"]
+
+
+def _daphne(host: str, port: int, application: str) -> list[str]:
+    interface = host.replace(":", r"\:")
+    return ["daphne", "-v", "0", "-e", f"tcp:{port}:interface={interface}:backlog={BACKLOG}", application]
+
+
+def _granian(host: str, port: int, application: str) -> list[str]:
+    # Its worker would wait for ever for a reader that does not read; this counts from the signal, the drain included.
+    patience = str(math.ceil(conf.get("DRAIN_SECONDS")) + int(GRACE))
+    options = ["--host", host, "--port", str(port), "--backlog", BACKLOG, "--workers-kill-timeout", patience]
+    return ["granian", "--interface", "asgi", "--log-level", "warning", *options, application]
+
+
+SERVERS = {"uvicorn": _uvicorn, "daphne": _daphne, "granian": _granian}

@@ -1,0 +1,37 @@
+"""The page and its login. What the page shows it fetches from the API, as any other client does."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import LoginView
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from chat import conf
+from chat.pages.suggestions import DEMO_SUGGESTIONS
+
+
+@require_safe
+@never_cache  # after a logout, the Back button must not show who was here
+@login_required
+def conversation(request: HttpRequest, thread_id: UUID | None = None) -> HttpResponse:
+    """One page for every thread: the script reads the id from the address, and the API says whether it
+    exists. So this view cannot tell anybody whether another's thread does.
+    """
+    is_demo = conf.get("AGENT") == conf.DEFAULTS["AGENT"]
+    return render(request, "chat/conversation.html", {"suggestions": DEMO_SUGGESTIONS if is_demo else []})
+
+
+class Login(LoginView):
+    template_name = "chat/login.html"
+    redirect_authenticated_user = True
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        # The demo account exists only where DEBUG is on.
+        return super().get_context_data(**kwargs, show_demo_account=settings.DEBUG)

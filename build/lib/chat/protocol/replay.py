@@ -1,0 +1,129 @@
+"""Chunks made again: from stored parts when the log is gone, and from a log with fewer, larger deltas.
+
+A reader without a cursor gets a replay that folds to the same parts, not the same bytes (DESIGN P5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from chat.protocol.chunks import Chunk, Part
+
+_DELTA_KEYS: Final = {
+    "text-delta": ("id", "delta"),
+    "reasoning-delta": ("id", "delta"),
+    "tool-input-delta": ("toolCallId", "inputTextDelta"),
+}
+_COPIED: Final = {
+    "file": ("type", "url", "mediaType"),
+    "source-url": ("type", "sourceId", "url", "title", "providerMetadata"),
+    "source-document": ("type", "sourceId", "mediaType", "title", "filename", "providerMetadata"),
+}
+
+
+def replay(parts: list[Part]) -> list[Chunk]:
+    """Canonical chunks that fold to ``parts``: one delta a block, without ``start`` and ``finish``.
+
+    For every list of parts that a fold gives. Parts of other origin are told as far as chunks can: what no
+    chunk makes is left out.
+    """
+    chunks: list[Chunk] = []
+    in_step = False
+    ids = {part["id"] for part in parts if part["type"] == "reasoning" and isinstance(part.get("id"), str)}
+    for number, part in enumerate(parts, 1):
+        kind = part["type"]
+        if kind == "step-start":
+            if in_step:
+                chunks.append({"type": "finish-step"})
+            chunks.append({"type": "start-step"})
+            in_step = True
+        elif kind in ("text", "reasoning"):
+            chunks += _block(part, _free_id(part, number, ids))
+        elif "toolCallId" in part:
+            chunks += _call(part)
+        elif kind in _COPIED:
+            chunks.append({key: part[key] for key in _COPIED[kind] if key in part})
+        elif kind.startswith("data-"):
+            chunks.append({key: part[key] for key in ("type", "id", "data") if key in part})
+    if in_step and not any(part.get("state") in ("streaming", "input-streaming") for part in parts):
+        chunks.append({"type": "finish-step"})
+    return chunks
+
+
+def coalesce(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """The same chunks with neighbouring deltas of one block, or of one tool input, joined into one."""
+    first: Chunk | None = None
+    pieces: list[str] = []
+    metadata: Any = None
+    for chunk in chunks:
+        keys = _DELTA_KEYS.get(chunk["type"])
+        if keys is None:
+            if first is not None:
+                yield _joined(first, pieces, metadata)
+                first = None
+            yield chunk
+            continue
+        block, text = keys
+        if first is None or first["type"] != chunk["type"] or first[block] != chunk[block]:
+            if first is not None:
+                yield _joined(first, pieces, metadata)
+            first, pieces, metadata = chunk, [], None
+        pieces.append(chunk[text])
+        metadata = chunk.get("providerMetadata") or metadata
+    if first is not None:
+        yield _joined(first, pieces, metadata)
+
+
+def _joined(first: Chunk, pieces: list[str], metadata: Any) -> Chunk:
+    if len(pieces) == 1:
+        return first
+    chunk = {**first, _DELTA_KEYS[first["type"]][1]: "".join(pieces)}
+    return {**chunk, "providerMetadata": metadata} if metadata else chunk
+
+
+def _free_id(part: Part, number: int, taken: set[str]) -> str:
+    if part["type"] == "reasoning" and isinstance(part.get("id"), str):
+        return str(part["id"])
+    block = f"{part['type']}-{number}"
+    while block in taken:
+        block += "~"
+    return block
+
+
+def _block(part: Part, block: str) -> Iterator[Chunk]:
+    kind = part["type"]
+    start: Chunk = {"type": f"{kind}-start", "id": block}
+    if "providerMetadata" in part:
+        start["providerMetadata"] = part["providerMetadata"]
+    yield start
+    if part["text"]:
+        yield {"type": f"{kind}-delta", "id": block, "delta": part["text"]}
+    if part.get("state") != "streaming":
+        yield {"type": f"{kind}-end", "id": block}
+
+
+def _call(part: Part) -> Iterator[Chunk]:
+    state, same = part["state"], {"toolCallId": part["toolCallId"]}
+    kind: dict[str, Any] = {"dynamic": True} if part["type"] == "dynamic-tool" else {}
+    name = part.get("toolName") or part["type"].removeprefix("tool-")
+    begin = {**same, "toolName": name, **kind}
+    if "providerExecuted" in part:
+        begin["providerExecuted"] = part["providerExecuted"]
+    if state == "input-streaming":
+        yield {"type": "tool-input-start", **begin}
+        if part.get("rawInput"):
+            yield {"type": "tool-input-delta", **same, "inputTextDelta": part["rawInput"]}
+        return
+    if "callProviderMetadata" in part:
+        begin["providerMetadata"] = part["callProviderMetadata"]
+    yield {"type": "tool-input-available", **begin, "input": part.get("input", part.get("rawInput"))}
+    if "approval" in part:
+        yield {"type": "tool-approval-request", **same, "approvalId": part["approval"]["id"]}
+    if state == "output-available":
+        early: dict[str, Any] = {"preliminary": True} if part.get("preliminary") else {}
+        yield {"type": "tool-output-available", **same, "output": part["output"], **kind, **early}
+    elif state == "output-error":
+        yield {"type": "tool-output-error", **same, "errorText": part["errorText"], **kind}
+    elif state == "output-denied":
+        yield {"type": "tool-output-denied", **same}

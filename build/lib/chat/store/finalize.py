@@ -1,0 +1,227 @@
+"""The end of a turn: one transaction, and exactly one end."""
+
+from __future__ import annotations
+
+import logging
+from enum import IntEnum
+from typing import Any
+
+from chat.errors import ChatNotFound
+from chat.models import Trigger, TurnStatus
+from chat.protocol.copilot import answer_element
+from chat.store.copilot import lock_chat, write_answer
+from chat.store.quotas import settlement
+from chat.store.sql import UNAVAILABLE, DatabaseError, encoded, one_transaction, row, rows, undone_on_error
+from chat.store.stream_log import CHANNEL, LogRow, news
+from chat.store.turns import THREAD_CHANNEL, StoredTurn
+from chat.store.usage import USAGE_COLUMNS, USAGE_VALUES, UsageFigures
+
+logger = logging.getLogger(__name__)
+
+
+class Ended(IntEnum):
+    """Whether a call ended its turn, and whether another turn of the thread waits for that: only then is it worth a
+    transaction to look. What begins to wait in this very moment looks itself.
+    """
+
+    NO = 0
+    YES = 1
+    NEXT_WAITS = 2
+
+
+def finalize_assistant_turn(
+    turn: StoredTurn,
+    *,
+    status: TurnStatus,
+    parts: list[dict[str, Any]],
+    metadata: dict[str, Any],
+    usage: UsageFigures,
+    log: LogRow | None = None,
+    process: str = "",
+    finish_reason: str = "",
+    error_code: str = "",
+    error_text: str = "",
+) -> Ended:
+    """End a turn: the last rows of its log, status, parts, reason, error and usage in one transaction, with the
+    NOTIFY that tells of it.
+
+    One compare-and-set on status and epoch, so that of a stop, a completion, a recovery and a process that wakes
+    up late exactly one ends the turn; the others change nothing and get ``Ended.NO``. Where the usage row cannot be
+    written, the answer is written without it, and the usage once more by itself, as ``missing``. The turn's place among
+    its user's live ones is given back, and its tokens are counted, in the same statement.
+
+    In a copilot chat the answer is an element of its array, and of the mirror. A stopped or failed turn that said
+    nothing leaves none.
+    """
+    end = _end_in_thread if turn.copilot_chat_id is None else _end_in_chat
+    ending = {
+        "turn": turn.pk,
+        "epoch": turn.epoch,
+        "status": status.value,
+        "first_seq": log.first_seq if log else 0,
+        "last_seq": log.last_seq if log else 0,
+        "chunks": log.lines if log else None,
+        "channel": CHANNEL,
+        "news": next(iter(news(process, [turn.pk]))),
+        "finish_reason": finish_reason,
+        "error_code": error_code,
+        "error_text": error_text,
+        "used_tokens": usage.total_tokens,
+    }
+    try:
+        return end(turn, parts, metadata, usage, ending | usage.parameters())
+    except UNAVAILABLE:
+        raise  # no database: nothing was wrong with the usage
+    except DatabaseError:
+        logger.exception("usage of turn %s could not be written; its answer is", turn.pk)
+    ended = end(turn, parts, metadata, None, ending)
+    if ended:
+        try:
+            with undone_on_error():
+                rows(LATE_USAGE, turn=turn.pk, **UsageFigures().parameters())
+        except DatabaseError:
+            logger.exception("turn %s has no usage row", turn.pk)
+    return ended
+
+
+def _end_in_thread(
+    turn: StoredTurn,
+    parts: list[dict[str, Any]],
+    metadata: dict[str, Any],
+    usage: UsageFigures | None,
+    ending: dict[str, Any],
+) -> Ended:
+    # Another answer takes the place of the one there is when it is complete, or has been stopped with something in it.
+    status = ending["status"]
+    replaces = turn.trigger == Trigger.REGENERATE and (
+        status == TurnStatus.COMPLETED or (status == TurnStatus.STOPPED and _says_something(parts))
+    )
+    values = {
+        "thread": turn.thread_id,
+        "parts": encoded(parts),
+        "metadata": encoded(metadata),
+        "thread_channel": THREAD_CHANNEL,
+        **ending,
+    }
+    with_usage = (WITH_USAGE if usage else "") + settlement()
+    if replaces:
+        with one_transaction():
+            # A statement of its own: the next one sees all that was written under the lock before.
+            row("SELECT id FROM chat_threads WHERE id = %(thread)s FOR NO KEY UPDATE", thread=turn.thread_id)
+            found = row(REPLACE_ANSWER.format(usage=with_usage), **values)
+    else:
+        with undone_on_error():
+            found = row(FINALIZE.format(usage=with_usage), **values)
+    if found is None:
+        return Ended.NO
+    return Ended.NEXT_WAITS if found["next_waits"] else Ended.YES
+
+
+def _says_something(parts: list[dict[str, Any]]) -> bool:
+    return any(part["type"] != "step-start" and not part["type"].startswith("data-") for part in parts)
+
+
+def _end_in_chat(
+    turn: StoredTurn,
+    parts: list[dict[str, Any]],
+    metadata: dict[str, Any],
+    usage: UsageFigures | None,
+    ending: dict[str, Any],
+) -> Ended:
+    assert turn.copilot_chat_id is not None
+    with one_transaction():
+        try:
+            chat = lock_chat(None, turn.copilot_chat_id)
+        except ChatNotFound:  # deleted, and the turn with it
+            return Ended.NO
+        found = row(FINALIZE_IN_CHAT.format(usage=(WITH_USAGE_IN_CHAT if usage else "") + settlement()), **ending)
+        if found is None:
+            return Ended.NO
+        answer = None
+        if parts or ending["status"] == TurnStatus.COMPLETED:
+            answer = answer_element(str(turn.assistant_message_id), parts, metadata, found["finished_at"])
+        tokens = {}
+        if usage is not None and usage.source != "missing":
+            tokens = {"tokens_in": usage.prompt_tokens, "tokens_out": usage.completion_tokens}
+        write_answer(chat, turn_id=turn.turn_id, answer=answer, **tokens)
+    return Ended.YES
+
+
+# The thread's row is locked first, like everywhere: a send that waits for this turn's end in the busy index holds it.
+FINALIZE = """
+WITH thread AS (
+    SELECT id FROM chat_threads WHERE id = %(thread)s FOR NO KEY UPDATE
+), turn AS (
+    UPDATE chat_turns t
+       SET status = %(status)s, finish_reason = %(finish_reason)s, error_code = %(error_code)s,
+           error_text = %(error_text)s, last_seq = %(last_seq)s, finished_at = clock_timestamp()
+      FROM thread
+     WHERE t.id = %(turn)s AND t.thread_id = thread.id AND t.epoch = %(epoch)s
+       AND t.status IN ('streaming', 'queued')
+    RETURNING t.id, t.thread_id, t.turn_id, t.user_id
+), message AS (
+    UPDATE chat_messages m
+       SET parts = %(parts)s::jsonb, metadata = m.metadata || %(metadata)s::jsonb, updated_at = clock_timestamp()
+      FROM turn
+     WHERE m.thread_id = turn.thread_id AND m.turn_id = turn.turn_id AND m.role = 'assistant'
+    RETURNING m.id
+), log AS (
+    INSERT INTO chat_stream_events (turn_id, first_seq, last_seq, chunks)
+    SELECT id, %(first_seq)s, %(last_seq)s, %(chunks)s::text FROM turn WHERE %(chunks)s::text IS NOT NULL
+), activity AS (
+    UPDATE chat_threads SET updated_at = clock_timestamp() WHERE id IN (SELECT thread_id FROM turn)
+){usage}
+SELECT id, pg_notify(%(channel)s, %(news)s), pg_notify(%(thread_channel)s, thread_id::text),
+       EXISTS (SELECT FROM chat_turns q
+                WHERE q.thread_id = turn.thread_id AND q.status = 'queued' AND q.id <> turn.id) AS next_waits
+  FROM turn
+"""
+# The place is free before the new answer takes it: of what follows a message, one is current at every moment.
+REPLACE_ANSWER = FINALIZE.replace(
+    "), message AS (",
+    """), superseded AS (
+    UPDATE chat_messages o SET is_current = false, updated_at = clock_timestamp()
+      FROM turn JOIN chat_messages n
+           ON n.thread_id = turn.thread_id AND n.turn_id = turn.turn_id AND n.role = 'assistant'
+     WHERE o.thread_id = turn.thread_id AND o.id > coalesce(n.parent_id, 0) AND o.id <> n.id
+       AND o.is_current AND o.deleted_at IS NULL
+    RETURNING o.id
+), message AS (""",
+).replace(
+    "SET parts = %(parts)s::jsonb,",
+    "SET is_current = (SELECT count(*) FROM superseded) >= 0, current_at = clock_timestamp(),"
+    " parts = %(parts)s::jsonb,",
+)
+WITH_USAGE = f""", usage AS (
+    INSERT INTO token_usage (turn_id, message_id, thread_id, user_id, {USAGE_COLUMNS})
+    SELECT turn.id, message.id, turn.thread_id, turn.user_id, {USAGE_VALUES}
+      FROM turn LEFT JOIN message ON true
+    ON CONFLICT DO NOTHING
+)"""
+# Behind ``lock_chat``, which is a statement of its own: it locks the chat before the turn, like everybody.
+FINALIZE_IN_CHAT = """
+WITH turn AS (
+    UPDATE chat_turns t
+       SET status = %(status)s, finish_reason = %(finish_reason)s, error_code = %(error_code)s,
+           error_text = %(error_text)s, last_seq = %(last_seq)s, finished_at = clock_timestamp()
+     WHERE t.id = %(turn)s AND t.epoch = %(epoch)s AND t.status = 'streaming'
+    RETURNING t.id, t.copilot_chat_id, t.user_id, t.finished_at
+), log AS (
+    INSERT INTO chat_stream_events (turn_id, first_seq, last_seq, chunks)
+    SELECT id, %(first_seq)s, %(last_seq)s, %(chunks)s::text FROM turn WHERE %(chunks)s::text IS NOT NULL
+){usage}
+SELECT finished_at, pg_notify(%(channel)s, %(news)s) FROM turn
+"""
+WITH_USAGE_IN_CHAT = f""", usage AS (
+    INSERT INTO token_usage (turn_id, copilot_chat_id, user_id, {USAGE_COLUMNS})
+    SELECT id, copilot_chat_id, user_id, {USAGE_VALUES} FROM turn
+    ON CONFLICT DO NOTHING
+)"""
+LATE_USAGE = f"""
+INSERT INTO token_usage (turn_id, message_id, thread_id, copilot_chat_id, user_id, {USAGE_COLUMNS})
+SELECT t.id, m.id, t.thread_id, t.copilot_chat_id, t.user_id, {USAGE_VALUES}
+  FROM chat_turns t
+  LEFT JOIN chat_messages m ON m.thread_id = t.thread_id AND m.turn_id = t.turn_id AND m.role = 'assistant'
+ WHERE t.id = %(turn)s
+ON CONFLICT DO NOTHING RETURNING id
+"""

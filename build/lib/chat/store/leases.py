@@ -1,0 +1,62 @@
+"""Leases: who runs which turn, and until when that is believed. Compares database times with database times only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from chat.store.sql import rows
+from chat.store.turns import TURN_COLUMNS, StoredTurn, message_id, stored_turn
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A turn that is still ours, and whether somebody asked for its stop."""
+
+    turn: int
+    epoch: int
+    stop_requested: bool
+
+
+def renew(turns: Iterable[tuple[int, int]]) -> list[Lease]:
+    """Renew the leases of ``(turn, epoch)`` pairs. Those that are missing in the answer are no longer ours."""
+    wanted = sorted(turns)
+    found = rows(
+        """
+        UPDATE chat_turns t SET heartbeat_at = clock_timestamp()
+          FROM unnest(string_to_array(%(turns)s, ',')::bigint[], string_to_array(%(epochs)s, ',')::int[])
+               AS ours (turn, epoch)
+         WHERE t.id = ours.turn AND t.epoch = ours.epoch AND t.status = 'streaming'
+        RETURNING t.id, t.epoch, t.stop_requested_at IS NOT NULL AS stop_requested
+        """,
+        turns=",".join(str(turn) for turn, _ in wanted),
+        epochs=",".join(str(epoch) for _, epoch in wanted),
+    )
+    return [Lease(one["id"], one["epoch"], one["stop_requested"]) for one in found]
+
+
+def take_expired(seconds: float, owner: str, *, turn: int | None = None, limit: int = 20) -> list[StoredTurn]:
+    """Take over turns whose lease ran out ``seconds`` after the last heartbeat: their epoch is raised, so that
+    whoever ran them writes nothing more. ``turn`` restricts it to one.
+
+    Race: any number of sweepers. SKIP LOCKED gives each turn to one of them, and the renewed heartbeat keeps the
+    others off until this one is done, or dies, too.
+    """
+    found = rows(
+        f"""
+        UPDATE chat_turns t
+           SET epoch = t.epoch + 1, owner = %(owner)s, heartbeat_at = clock_timestamp()
+         WHERE t.id IN (
+               SELECT id FROM chat_turns
+                WHERE status = 'streaming' AND heartbeat_at < clock_timestamp() - make_interval(secs => %(seconds)s)
+                  AND (%(turn)s::bigint IS NULL OR id = %(turn)s)
+                ORDER BY heartbeat_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+        RETURNING {TURN_COLUMNS},
+               {message_id("user")} AS user_message_id, {message_id("assistant")} AS assistant_message_id
+        """,
+        owner=owner,
+        seconds=seconds,
+        turn=turn,
+        limit=limit,
+    )
+    return [stored_turn(one) for one in found]

@@ -1,0 +1,158 @@
+"""How this package talks to PostgreSQL: one statement at a time, on Django's connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from django.db import Error as DatabaseError
+from django.db import (
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connections,
+    router,
+    transaction,
+)
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.types.datetime import TimestamptzLoader
+
+from chat import conf
+from chat.models import Turn
+
+__all__ = [
+    "ATTEMPTS",
+    "UNAVAILABLE",
+    "DatabaseError",
+    "IntegrityError",
+    "ProgrammingError",
+    "connection",
+    "decoded",
+    "drop_broken_connections",
+    "encoded",
+    "listen_parameters",
+    "one_transaction",
+    "row",
+    "rows",
+    "undone_on_error",
+    "violated",
+]
+
+Row = dict[str, Any]
+
+# How often a loop looks again for a row that a rival made and may have deleted since, before it says so.
+ATTEMPTS = 10
+
+# The SQLSTATE of a session that was idle in its transaction for too long.
+SLEPT_TOO_LONG = "25P03"
+
+# What a statement raises when the database is away for a moment; the same statement may be tried again.
+UNAVAILABLE = (OperationalError, InterfaceError)
+
+# How soon a listener learns that the other end is gone without a word: half a minute, not TCP's quarter of an hour.
+VANISHED = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+
+
+def connection() -> BaseDatabaseWrapper:
+    """The connection that chat tables are written through; reads that decide a write use it too, never a replica."""
+    return connections[router.db_for_write(Turn)]
+
+
+def listen_parameters() -> dict[str, Any]:
+    """How to connect for LISTEN: to CHAT_LISTEN_URL where there is one (a session of its own, past a PgBouncer),
+    else like everybody.
+    """
+    if url := conf.get("LISTEN_URL"):
+        parameters = dict(conninfo_to_dict(url))
+    else:
+        parameters = connection().get_connection_params()
+    return {
+        **VANISHED,
+        **{name: value for name, value in parameters.items() if name not in ("context", "cursor_factory")},
+    }
+
+
+def drop_broken_connections() -> None:
+    """After PostgreSQL went away: replace the pool's dead connections all at once. Left to itself the pool finds them
+    one by one, when they are asked for, with a pause that doubles after each (psycopg_pool 3.3): ten seconds for four.
+    """
+    database = connection()
+    database.close()
+    pool = getattr(database, "pool", None)  # none without OPTIONS["pool"]
+    if pool is not None and not pool.closed:
+        pool.check()
+
+
+def rows(statement: str, **params: Any) -> list[Row]:
+    """Run one statement and return its rows by column name. jsonb columns come as text: see ``decoded``."""
+    with connection().cursor() as cursor:
+        # Django's own loader of times is Python, and takes longer than all else that is done with a row.
+        cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
+        cursor.execute(statement, params)
+        columns = cursor.description  # put together anew whenever it is asked for
+        if columns is None:
+            return []
+        names = [column.name for column in columns]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def row(statement: str, **params: Any) -> Row | None:
+    """The only row of a statement, or None."""
+    found = rows(statement, **params)
+    return found[0] if found else None
+
+
+def encoded(value: Any) -> str:
+    """A JSON value as the text that a ``%(name)s::jsonb`` parameter takes."""
+    return orjson.dumps(value).decode()
+
+
+def decoded(text: str) -> Any:
+    """The value of a jsonb column."""
+    return orjson.loads(text)
+
+
+def violated(problem: BaseException) -> str:
+    """The name of the constraint or unique index that a statement ran into; empty where it was something else."""
+    diagnosis = getattr(problem.__cause__, "diag", None)
+    return (diagnosis and diagnosis.constraint_name) or ""
+
+
+@contextmanager
+def one_transaction() -> Iterator[None]:
+    """A transaction, or a savepoint inside somebody's.
+
+    A process that slept in it may find that PostgreSQL has ended its session (``idle_in_transaction_session_timeout``).
+    psycopg has an InternalError for that; it is one of UNAVAILABLE here, like any other connection that is gone.
+    """
+    try:
+        with transaction.atomic(using=connection().alias):
+            yield
+    except InternalError as problem:
+        if getattr(problem.__cause__, "sqlstate", None) == SLEPT_TOO_LONG:
+            raise OperationalError(*problem.args) from problem
+        raise
+
+
+@contextmanager
+def undone_on_error() -> Iterator[None]:
+    """Inside somebody's transaction: a savepoint, so that a failing statement does not spoil it. Outside: nothing,
+    since a single statement is a transaction of its own and two round trips are saved.
+    """
+    database = connection()
+    if database.in_atomic_block:
+        with transaction.atomic(using=database.alias):
+            yield
+    else:
+        yield

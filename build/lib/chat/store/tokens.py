@@ -1,0 +1,52 @@
+"""Bearer tokens: made once, kept as a digest, looked up by it."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.contrib.auth import get_user_model
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from chat.models import ApiToken
+
+PREFIX = "chat_"
+# How stale last_used_at may be: a write for every request would cost more than it tells.
+USED_EVERY = timedelta(minutes=1)
+
+
+def create_token(username: str, name: str = "") -> str:
+    """Make a token for a user and return it; it cannot be read again. Raises the user model's DoesNotExist."""
+    user = get_user_model().objects.get_by_natural_key(username)
+    token = PREFIX + secrets.token_urlsafe(32)
+    ApiToken.objects.create(user=user, name=name, digest=digest(token))
+    return token
+
+
+def find_token(token: str) -> ApiToken | None:
+    """The token's row with its user, who is active; None for any other. Notes that it was used."""
+    try:
+        found = ApiToken.objects.select_related("user").get(digest=digest(token), revoked_at__isnull=True)
+    except ApiToken.DoesNotExist:
+        return None
+    if not found.user.is_active:
+        return None
+    # By our own clock, which is near enough for a minute: asking the database is a round trip for every request.
+    if found.last_used_at is None or found.last_used_at < timezone.now() - USED_EVERY:
+        stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=Now() - USED_EVERY)
+        ApiToken.objects.filter(stale, pk=found.pk).update(last_used_at=Now())
+    return found
+
+
+def revoke_tokens(pks: Iterable[int]) -> None:
+    """From now on, requests with these tokens are nobody's."""
+    ApiToken.objects.filter(pk__in=list(pks), revoked_at__isnull=True).update(revoked_at=Now())
+
+
+def digest(token: str) -> str:
+    """What is stored of a token. A fast hash will do: a token is 256 random bits, not a password."""
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,165 @@
+"""Turns as they stand."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from chat.errors import TurnNotFound
+from chat.models import TurnStatus
+from chat.store.scope import VISIBLE_CHAT, VISIBLE_THREAD, Scope
+from chat.store.sql import decoded, row
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTurn:
+    """A turn row with the ids of its two messages (None where a message is gone or never was): primary keys in a
+    thread; in a copilot chat the ids of the array's elements, the answer's also before there is one.
+    """
+
+    pk: int
+    thread_id: uuid.UUID | None
+    copilot_chat_id: uuid.UUID | None
+    turn_id: str
+    user_id: int | None
+    status: str
+    epoch: int
+    trigger: str
+    model: str
+    request: Any
+    last_seq: int
+    finish_reason: str
+    error_code: str
+    error_text: str
+    created_at: datetime
+    finished_at: datetime | None
+    user_message_id: int | str | None
+    assistant_message_id: int | str | None
+    created: bool = False
+
+    @property
+    def conversation(self) -> uuid.UUID:
+        """The thread or the copilot chat that it is a turn of."""
+        return cast(uuid.UUID, self.thread_id or self.copilot_chat_id)  # one of the two is set: a CHECK says so
+
+    @property
+    def streaming(self) -> bool:
+        return self.status == TurnStatus.STREAMING
+
+
+# The channel on which a commit tells that a thread's turns have changed: its id.
+THREAD_CHANNEL = "chat_thread"
+TURN_COLUMNS = """t.id, t.thread_id, t.copilot_chat_id, t.turn_id, t.user_id, t.status, t.epoch, t.trigger, t.model,
+       t.request, t.last_seq, t.finish_reason, t.error_code, t.error_text, t.created_at, t.finished_at, t.fingerprint"""
+# Which conversation a turn belongs to, and whether the asker may see it, whichever kind it is.
+FROM_CONVERSATION = """chat_turns t
+          LEFT JOIN chat_threads ON chat_threads.id = t.thread_id
+          LEFT JOIN copilot_chats ON copilot_chats.id = t.copilot_chat_id"""
+VISIBLE_CONVERSATION = f"({VISIBLE_THREAD} OR {VISIBLE_CHAT})"
+IN_CONVERSATION = "(t.thread_id = %(conversation)s OR t.copilot_chat_id = %(conversation)s)"
+
+
+def message_id(role: str) -> str:
+    """SQL for the id of turn ``t``'s row of a role; NULL in a copilot chat, which has no rows."""
+    return f"""(SELECT m.id FROM chat_messages m
+         WHERE m.thread_id = t.thread_id AND m.turn_id = t.turn_id AND m.role = '{role}')"""
+
+
+def answer_id(chat: uuid.UUID, turn_id: str) -> str:
+    """The id of a copilot turn's answer: told in the stream's first chunk, and the same whoever ends the turn."""
+    return str(uuid.uuid5(chat, turn_id))
+
+
+def read_turn(scope: Scope, pk: int, *, created: bool = False) -> StoredTurn:
+    """One turn. Raises TurnNotFound, also for a turn of a conversation that the asker may not see."""
+    found = find(scope, "t.id = %(pk)s", pk=pk)
+    if found is None:
+        raise TurnNotFound
+    return stored_turn(found, created=created)
+
+
+def live_turn(scope: Scope, conversation: uuid.UUID) -> StoredTurn | None:
+    """The conversation's turn that is streaming, if one is."""
+    found = find(scope, f"{IN_CONVERSATION} AND t.status = 'streaming'", conversation=conversation)
+    return stored_turn(found) if found else None
+
+
+def last_position(scope: Scope, thread_id: uuid.UUID) -> tuple[int, int]:
+    """The number and the last chunk (0 while it is live) of the newest turn that has an answer in the thread; (0, 0)
+    where none has.
+
+    Turns begin in the order of their numbers: whatever has a higher one is still to come, or never came to run. The
+    messages lead to it, because they have an index for "the last of a thread".
+    """
+    found = row(
+        f"""
+        SELECT t.id, t.last_seq
+          FROM chat_threads
+          JOIN chat_messages m ON m.thread_id = chat_threads.id
+          JOIN chat_turns t ON t.thread_id = m.thread_id AND t.turn_id = m.turn_id
+         WHERE chat_threads.id = %(thread)s AND {VISIBLE_THREAD}
+           AND m.role = 'assistant' AND m.is_current AND m.deleted_at IS NULL
+         ORDER BY m.id DESC LIMIT 1
+        """,
+        thread=thread_id,
+        scope_user=scope.user_id,
+    )
+    return (found["id"], found["last_seq"]) if found else (0, 0)
+
+
+def request_stop(scope: Scope, conversation: uuid.UUID, *, only: int | None = None) -> int | None:
+    """Note that the live turn is to stop, tell all processes, and return its number; None when no turn is live.
+
+    Whether the stop or the turn's own end comes first is decided by ``finalize_assistant_turn``.
+    """
+    stopped = row(
+        f"""
+        WITH stopped AS (
+        UPDATE chat_turns SET stop_requested_at = coalesce(stop_requested_at, clock_timestamp())
+         WHERE (thread_id = (SELECT id FROM chat_threads WHERE id = %(conversation)s AND {VISIBLE_THREAD})
+                OR copilot_chat_id = (SELECT id FROM copilot_chats WHERE id = %(conversation)s AND {VISIBLE_CHAT}))
+           AND status = 'streaming' AND (%(only)s::bigint IS NULL OR id = %(only)s) RETURNING id
+        )
+        SELECT id, pg_notify('chat_stop', 'anybody ' || id) FROM stopped
+        """,
+        conversation=conversation,
+        scope_user=scope.user_id,
+        only=only,
+    )
+    return stopped["id"] if stopped else None
+
+
+def request_stop_anyway(pk: int) -> None:
+    """The same for one turn of a conversation that nobody may see any more."""
+    row(
+        """
+        WITH stopped AS (
+        UPDATE chat_turns SET stop_requested_at = coalesce(stop_requested_at, clock_timestamp())
+         WHERE id = %(pk)s AND status = 'streaming' RETURNING id
+        )
+        SELECT id, pg_notify('chat_stop', 'anybody ' || id) FROM stopped
+        """,
+        pk=pk,
+    )
+
+
+def find(scope: Scope, condition: str, **params: Any) -> dict[str, Any] | None:
+    return row(
+        f"""
+        SELECT {TURN_COLUMNS},
+               {message_id("user")} AS user_message_id, {message_id("assistant")} AS assistant_message_id
+          FROM {FROM_CONVERSATION}
+         WHERE {condition} AND {VISIBLE_CONVERSATION}
+        """,
+        scope_user=scope.user_id,
+        **params,
+    )
+
+
+def stored_turn(found: dict[str, Any], *, created: bool = False) -> StoredTurn:
+    fields = {name: value for name, value in found.items() if name not in ("id", "fingerprint", "request")}
+    if (chat := found["copilot_chat_id"]) is not None:
+        fields |= {"user_message_id": found["turn_id"], "assistant_message_id": answer_id(chat, found["turn_id"])}
+    return StoredTurn(pk=found["id"], request=decoded(found["request"]), created=created, **fields)

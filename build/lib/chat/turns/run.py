@@ -1,0 +1,291 @@
+"""A run: the task that drives the agent of one turn from the first chunk to the stored end.
+
+It belongs to the process, not to a request: readers come and go, the run goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any, TypeVar
+from uuid import UUID
+
+from chat import conf
+from chat.agents.base import AgentError, AgentStalled, TurnContext, load_agent
+from chat.agents.errors import failure_of
+from chat.errors import ServerFull, Unavailable
+from chat.models import TurnStatus
+from chat.protocol import sse
+from chat.protocol.canonical import Canonical
+from chat.protocol.chunks import Chunk
+from chat.protocol.fold import AssistantContentBuilder
+from chat.protocol.history import model_history
+from chat.protocol.sanitize import clean_text
+from chat.protocol.usage import UsageMeter
+from chat.store.crossing import in_thread, in_thread_with_patience
+from chat.store.finalize import Ended
+from chat.store.history import read_history
+from chat.store.sql import UNAVAILABLE
+from chat.store.turns import StoredTurn
+from chat.streams.hub import close_stream, hand_over, open_stream
+from chat.streams.writer import writer
+from chat.turns import envelope
+from chat.turns.finish import Outcome, finish
+from chat.turns.queue import next_turn
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+# An agent that never waits would keep the loop, and with it every other turn and reader.
+CHUNKS_WITHOUT_PAUSE = 100
+# Seconds that an agent gets to let go of its provider before the turn ends without it.
+CANCEL_SECONDS = 1.0
+# Seconds between the commit that begins a turn and its run, at the most.
+STOP_IS_KEPT_SECONDS = 30.0
+# A day: not every event loop takes an endless timeout.
+LONGEST_WAIT = 86_400.0
+
+
+class Run:
+    """One turn being answered in this process.
+
+    Two tasks: the agent's work, which may be cancelled or given up, and the run around it, which always stores an end.
+    """
+
+    def __init__(self, turn: StoredTurn) -> None:
+        loop = asyncio.get_running_loop()
+        self.turn = turn
+        self.stream = open_stream(turn.pk)
+        self._log = writer()
+        self._canonical = Canonical()
+        self._builder = AssistantContentBuilder()
+        self._usage = UsageMeter()
+        self._heard_at = loop.time()
+        self._told: asyncio.Future[Outcome] = loop.create_future()
+        self._closed = False
+        self.task = loop.create_task(self._run(), name=f"turn {turn.pk}")
+
+    def cancel(self, status: TurnStatus) -> None:
+        """End the run early, as ``stopped`` or ``interrupted``: what was shown so far stays. Too late, it does
+        nothing.
+        """
+        if not self._told.done():
+            self._told.set_result(Outcome(status))
+
+    async def _run(self) -> None:
+        self._show(envelope.opening(self.turn))
+        ended = Ended.NO
+        try:
+            outcome = await self._outcome()
+            self._closed = True
+            ended = await finish(self.turn, outcome, self.stream, self._canonical, self._builder, self._usage)
+        except (*UNAVAILABLE, Unavailable):
+            logger.error("the end of turn %s could not be stored; it is recovered when its lease is out", self.turn.pk)
+        finally:
+            _runs.pop(self.turn.pk, None)
+            if ended:
+                close_stream(self.stream)
+                if ended == Ended.NEXT_WAITS:
+                    move_on(lambda: [self.turn.conversation])
+            else:
+                await hand_over(self.stream)
+
+    async def _outcome(self) -> Outcome:
+        """Let the agent work until it ends, somebody ends it, or it is silent for ``CHAT_STALL_SECONDS``."""
+        loop = asyncio.get_running_loop()
+        work = loop.create_task(self._answer(), name=f"agent of turn {self.turn.pk}")
+        while not (work.done() or self._told.done()):
+            patience = self._heard_at + conf.get("STALL_SECONDS") - loop.time()
+            if patience <= 0:
+                logger.warning("turn %s failed: its agent is silent", self.turn.pk)
+                self._told.set_result(Outcome(TurnStatus.FAILED, AgentStalled.code, AgentStalled.message))
+                break
+            waits = min(patience, LONGEST_WAIT)
+            await asyncio.wait({work, self._told}, timeout=waits, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            work.cancel()
+            if not (await asyncio.wait({work}, timeout=CANCEL_SECONDS))[0]:
+                logger.warning("the agent of turn %s does not let itself be cancelled", self.turn.pk)
+                _abandoned.add(work)
+                work.add_done_callback(_forget)
+                return self._told.result()
+        outcome = self._outcome_of(work)
+        return self._told.result() if self._told.done() else outcome
+
+    def _outcome_of(self, work: asyncio.Task[Outcome]) -> Outcome:
+        if work.cancelled():  # by the agent itself: whoever ends a run has told how
+            return Outcome(TurnStatus.STOPPED)
+        problem = work.exception()
+        if problem is None:
+            return work.result()
+        failure = failure_of(problem)
+        logger.log(
+            logging.WARNING if failure is problem else logging.ERROR,
+            "turn %s failed: %s (%s) %s",
+            self.turn.pk,
+            failure.code,
+            "retryable" if failure.retryable else "final",
+            failure.log,
+        )
+        return Outcome(TurnStatus.FAILED, clean_text(failure.code)[:64], clean_text(failure.text))
+
+    async def _answer(self) -> Outcome:
+        earlier, message = await in_thread_with_patience(read_history, self.turn, conf.get("HISTORY_MESSAGES"))
+        context = TurnContext(
+            thread_id=str(self.turn.conversation),
+            turn_id=self.turn.turn_id,
+            user_id=self.turn.user_id,
+            history=model_history([*earlier, message], conf.get("HISTORY_CHARS")),
+            message=message,
+            model=self.turn.model,
+            usage=self._usage,
+        )
+        loop = asyncio.get_running_loop()
+        chunks = load_agent().run(context)
+        count = 0
+        try:
+            async for chunk in chunks:
+                self._heard_at = loop.time()
+                self._show(self._canonical.feed(chunk))
+                if self._log.full:
+                    self._heard_at = math.inf  # it is us that the agent waits for
+                    await self._log.room()
+                    self._heard_at = loop.time()
+                count += 1
+                if count % CHUNKS_WITHOUT_PAUSE == 0:
+                    await asyncio.sleep(0)
+                if self._canonical.error_text is not None:
+                    return Outcome(TurnStatus.FAILED, AgentError.code, self._canonical.error_text)
+                if self._canonical.aborted:
+                    return Outcome(TurnStatus.STOPPED)
+        finally:
+            # Now, not when the garbage is collected: it may hold a provider's connection.
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
+        return Outcome(TurnStatus.COMPLETED)
+
+    def _show(self, chunks: list[Chunk]) -> None:
+        if self._closed:  # an agent that was given up goes on talking
+            return
+        for chunk in chunks:
+            self._builder.apply(chunk)
+        self._log.add(self.stream, self.turn.epoch, [sse.encode(chunk) for chunk in chunks])
+
+
+_runs: dict[int, Run] = {}
+# Turns whose stop was asked for before they ran here, if they ever will.
+_stopped_early: set[int] = set()
+_beginning: set[asyncio.Task[Any]] = set()
+_abandoned: set[asyncio.Task[Outcome]] = set()
+_draining = False
+
+
+def _forget(work: asyncio.Task[Outcome]) -> None:
+    _abandoned.discard(work)
+    if not work.cancelled():
+        work.exception()  # nobody asks any more, and asyncio would say so
+
+
+def start_run(turn: StoredTurn) -> Run:
+    """Begin to answer a turn that was just begun in the database, on the running loop."""
+    writer().on_lost = lost
+    run = _runs[turn.pk] = Run(turn)
+    if turn.pk in _stopped_early:
+        run.cancel(TurnStatus.STOPPED)
+    return run
+
+
+def lost(turn: int) -> None:
+    """A turn's epoch moved on: whoever took it over ends it, and our call of the provider is for nothing."""
+    if (run := _runs.get(turn)) is not None:
+        logger.warning("turn %s was taken over; its run here is cancelled", turn)
+        run.cancel(TurnStatus.INTERRUPTED)
+
+
+def cancel(turn: int, status: TurnStatus) -> None:
+    """End a run of this process early; a turn that does not run here may be about to: its stop is kept for a while."""
+    if (run := _runs.get(turn)) is not None:
+        run.cancel(status)
+    elif status == TurnStatus.STOPPED:
+        loop = asyncio.get_running_loop()
+        _stopped_early.add(turn)
+        loop.call_later(STOP_IS_KEPT_SECONDS, _stopped_early.discard, turn)
+
+
+def live_turns() -> list[tuple[int, int]]:
+    """The turns that run in this process, with their epochs. May be asked from any thread."""
+    return [(run.turn.pk, run.turn.epoch) for run in list(_runs.values())]
+
+
+def begin_soon(beginning: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task that will begin a turn, if this process may run one more; a drain waits for it. Raises ServerFull when
+    it runs as many as it may, or is about to exit.
+    """
+    if _draining or len(_runs) + len(_beginning) >= conf.get("MAX_LIVE_TURNS"):
+        beginning.close()
+        raise ServerFull
+    task = asyncio.get_running_loop().create_task(beginning)
+    _beginning.add(task)
+    task.add_done_callback(_beginning.discard)
+    return task
+
+
+def move_on(threads: Callable[[], Iterable[UUID]]) -> None:
+    """Run the next queued turn of each thread that ``threads`` finds (in a thread of its own), as far as this process
+    may. Else, or where it fails, another process does, or the next sweep.
+    """
+
+    async def run_next() -> None:
+        # One by one: a turn that is begun in the database is run, whatever becomes of the others.
+        for thread in await in_thread(threads):
+            if _draining or len(_runs) + len(_beginning) > conf.get("MAX_LIVE_TURNS"):
+                return
+            try:
+                if (turn := await in_thread(next_turn, thread)) is not None:
+                    start_run(turn)
+            except Exception as problem:
+                logger.warning("the next turn of thread %s could not be begun: %s", thread, type(problem).__name__)
+
+    with suppress(ServerFull):
+        begin_soon(run_next()).add_done_callback(_told_if_failed)
+
+
+def _told_if_failed(moving: asyncio.Task[None]) -> None:
+    if not moving.cancelled() and (problem := moving.exception()):
+        logger.warning("queues could not be read: %s", type(problem).__name__)
+
+
+async def drain() -> None:
+    """Take no new turns and end the live ones as ``interrupted``, stored and told to their readers.
+
+    They get ``CHAT_DRAIN_SECONDS`` to end by themselves first.
+    """
+    global _draining
+    _draining = True
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + conf.get("DRAIN_SECONDS")
+    while (waiting := _live_tasks()) and loop.time() < deadline:
+        await asyncio.wait(waiting, timeout=deadline - loop.time(), return_when=asyncio.FIRST_COMPLETED)
+    # What is just being begun may yet become a run.
+    while waiting := _live_tasks():
+        for run in list(_runs.values()):
+            run.cancel(TurnStatus.INTERRUPTED)
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _live_tasks() -> set[asyncio.Task[Any]]:
+    return {run.task for run in _runs.values()} | _beginning
+
+
+def is_draining() -> bool:
+    """Whether the process takes no turns any more, since it is about to end."""
+    return _draining
+
+
+def accept_turns_again() -> None:
+    """Undo ``drain``: a server that starts in a process that ended one before."""
+    global _draining
+    _draining = False

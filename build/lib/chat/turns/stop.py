@@ -1,0 +1,82 @@
+"""Stop a live turn, cancel a queued one."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+from chat.errors import ThreadBusy
+from chat.models import TurnStatus
+from chat.protocol import sse
+from chat.store.crossing import in_thread
+from chat.store.finalize import Ended, finalize_assistant_turn
+from chat.store.queue import abandoned_turns
+from chat.store.scope import Scope
+from chat.store.stream_log import LogRow
+from chat.store.turns import StoredTurn, read_turn, request_stop, request_stop_anyway
+from chat.store.usage import UsageFigures
+from chat.turns import envelope
+from chat.turns.recover import ANYBODY
+from chat.turns.run import cancel
+
+# Seconds that a send waits for the end of the turn it stops, and between two looks.
+PATIENCE, LOOK = 10.0, 0.05
+
+
+async def stop_conversation(scope: Scope, conversation: uuid.UUID, *, only: int | None = None) -> int | None:
+    """Ask the conversation's live turn (``only`` this one, if one is named) to stop and return its number; None when
+    it is not live.
+
+    The partial answer and its usage are kept. A turn that completes at the same instant stays completed.
+    """
+    turn = await in_thread(request_stop, scope, conversation, only=only)
+    if turn is not None:
+        cancel(turn, TurnStatus.STOPPED)  # at once, where it runs here; elsewhere the row and the NOTIFY do it
+    return turn
+
+
+async def stop_turn(scope: Scope, pk: int) -> StoredTurn:
+    """Ask one turn to stop, or cancel it if it is still queued; returns it as it stood before. Raises TurnNotFound.
+
+    Race: a queued turn that is promoted in this moment. The cancel is a compare-and-set on its epoch, which a
+    promotion raises; when it comes too late, the turn is stopped like any live one.
+    """
+    turn = await in_thread(read_turn, scope, pk)
+    if turn.status == TurnStatus.QUEUED:
+        cancelled = await in_thread(_cancel_queued, turn)
+        if cancelled:
+            return turn
+    await stop_conversation(scope, turn.conversation, only=pk)
+    return turn
+
+
+def stop_all(thread_id: uuid.UUID) -> None:
+    """End what lives or waits in a thread that was just deleted: nobody will read it, or could stop it."""
+    for turn in abandoned_turns(thread_id):
+        if not (turn.status == TurnStatus.QUEUED and _cancel_queued(turn)):
+            request_stop_anyway(turn.pk)
+
+
+def _cancel_queued(turn: StoredTurn) -> Ended:
+    ending = envelope.ending(TurnStatus.STOPPED, finish_reason="other", usage=None, error_code="", error_text="")
+    chunks = [sse.encode(chunk) for chunk in (*envelope.opening(turn), *ending)]
+    return finalize_assistant_turn(
+        turn,
+        status=TurnStatus.STOPPED,
+        parts=[],
+        metadata={},
+        usage=UsageFigures(),
+        log=LogRow(turn.pk, turn.epoch, 1, chunks),
+        process=ANYBODY,
+        finish_reason="other",
+    )
+
+
+async def stop_and_wait(scope: Scope, turn: int) -> None:
+    """Stop a turn and wait until it has ended, wherever it runs. Raises ThreadBusy when it does not, in ten seconds."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while (stored := await in_thread(read_turn, scope, turn)).streaming:
+        if asyncio.get_running_loop().time() > deadline:
+            raise ThreadBusy(turn=turn, turn_id=stored.turn_id, cursor=f"{turn}-0")
+        await stop_conversation(scope, stored.conversation, only=turn)
+        await asyncio.sleep(LOOK)

@@ -1,0 +1,99 @@
+"""What a socket is told: each turn of its thread as it begins and ends, and every chunk in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from uuid import UUID
+
+from chat.api import turns
+from chat.models import ENDED, TurnStatus
+from chat.protocol import sse
+from chat.protocol.frames import chunk_frame, server_frame
+from chat.store.scope import Scope
+from chat.store.turns import StoredTurn
+from chat.streams.cursors import Cursor, parse_cursor
+from chat.streams.threads import age, watch
+from chat.turns.read import read_frames
+
+ENDED_STATUSES = frozenset(status.value for status in ENDED)
+# Older than any turn.
+BEFORE = (-1, 0)
+
+
+class Telling:
+    """Tells one socket of one thread. A turn's ``{"turn"}`` frame comes before its first chunk when it runs, and
+    after its last when it has ended.
+    """
+
+    def __init__(self, scope: Scope, thread: UUID, send: Callable[[str], Awaitable[None]]) -> None:
+        self._scope = scope
+        self._thread = thread
+        self._send = send
+        self._tasks = asyncio.TaskGroup()
+        self._streams: dict[int, asyncio.Task[None]] = {}
+        self._positions: dict[int, int] = {}
+        self._told: dict[int, tuple[int, int]] = {}
+        self._turn = asyncio.Lock()
+        self._over = False
+
+    async def run(
+        self, after: Cursor | None, begun: StoredTurn | None, frames: AsyncIterator[list[bytes]] | None
+    ) -> None:
+        """Tell until cancelled, or the process ends: with ``after`` first the ``frames`` of the turn ``begun`` behind
+        that chunk (None: there is nothing to read), and then the turns behind it; else the turns that have not ended,
+        and all to come.
+        """
+        async with self._tasks:
+            if after is not None and begun is not None:
+                self._positions[begun.pk] = after.seq
+                if frames is not None:
+                    self._streams[begun.pk] = self._tasks.create_task(self._stream(begun, frames))
+                await self.tell(begun)
+            missed_after = after.turn if after is not None else None
+            try:
+                async with aclosing(watch(self._thread, missed_after)) as changes:  # type: ignore[type-var]
+                    async for turn in changes:
+                        await self.tell(turn)
+            finally:
+                self._over = True
+            for stream in self._streams.values():
+                stream.cancel()
+
+    async def tell(self, turn: StoredTurn) -> None:
+        """Tell how a turn stands, and its chunks from where this socket is; nothing twice."""
+        async with self._turn:
+            now = age(turn)
+            if self._over or self._told.get(turn.pk, BEFORE) >= now:
+                return
+            self._told[turn.pk] = now
+            if turn.status in ENDED_STATUSES:
+                if turn.pk not in self._positions and turn.last_seq:
+                    self._begin(turn)  # it began and ended while nobody looked
+                await self._rest(turn)
+                await self._send(server_frame("turn", turns.shown(turn)))
+            else:
+                await self._send(server_frame("turn", turns.shown(turn)))
+                if turn.status == TurnStatus.STREAMING:
+                    self._begin(turn)
+
+    def _begin(self, turn: StoredTurn) -> None:
+        stream = self._streams.get(turn.pk)
+        if stream is None or stream.done():
+            self._streams[turn.pk] = self._tasks.create_task(self._stream(turn, None))
+
+    async def _rest(self, turn: StoredTurn) -> None:
+        if (stream := self._streams.pop(turn.pk, None)) is not None:
+            await stream
+
+    async def _stream(self, turn: StoredTurn, frames: AsyncIterator[list[bytes]] | None) -> None:
+        after = self._positions.setdefault(turn.pk, 0)
+        frames = frames or await read_frames(self._scope, turn, after)
+        async with aclosing(frames) as pieces:  # type: ignore[type-var]
+            async for piece in pieces:
+                for frame in piece:
+                    cursor, chunk = sse.unframe(frame)
+                    await self._send(chunk_frame(cursor, chunk))
+                    if cursor:
+                        self._positions[turn.pk] = parse_cursor(cursor).seq
