@@ -157,7 +157,10 @@ async def test_a_reader_who_leaves_in_the_middle_leaves_nothing_behind(client: C
 
     def working() -> int:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'")
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE state LIKE 'idle in transaction%' AND datname = current_database()"
+            )
             return int(cursor.fetchone()[0])
 
     assert await sync_to_async(working)() == 0

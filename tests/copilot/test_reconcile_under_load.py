@@ -43,7 +43,12 @@ from tests.copilot.reconciling import (
 )
 from tests.scale import LONG, rounds
 
-pytestmark = [pytest.mark.proof, pytest.mark.django_db(transaction=True), pytest.mark.timeout(rounds(180, 1200))]
+pytestmark = [
+    pytest.mark.proof,
+    pytest.mark.alone,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(rounds(180, 1200)),
+]
 SECONDS = rounds(8, 300)
 KILLS = rounds(2, 20)
 WRITES_A_SECOND = 50
