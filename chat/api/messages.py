@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 from django.http import HttpResponse
 from rest_framework.request import Request
 
@@ -11,8 +12,9 @@ from chat import conf
 from chat.api.threads import named_thread
 from chat.api.views import ChatView, answer, page
 from chat.errors import InvalidInput
+from chat.protocol.markdown import rendered_parts
 from chat.protocol.requests import AppendBody, append_parts
-from chat.store.messages import StoredMessage, append_message, read_messages
+from chat.store.messages import StoredMessage, append_message, read_message, read_messages
 from chat.store.usage import UsageFigures
 
 PAGE = 200
@@ -28,7 +30,8 @@ class Messages(ChatView):
         asker = self.asker()
         found = read_messages(asker, named_thread(asker, thread_id), before=before, limit=limit + 1)
         more = {"before": found[1].id} if len(found) > limit else None
-        return page(request, [shown(message) for message in found[-limit:]], more=more)
+        html = self.flag("html")
+        return page(request, [shown(message, html=html) for message in found[-limit:]], more=more)
 
     def post(self, request: Request, thread_id: str) -> HttpResponse:
         """The legacy append, for recovery only: the server itself writes every message of a turn."""
@@ -54,8 +57,22 @@ class Messages(ChatView):
         return response
 
 
-def shown(message: StoredMessage) -> dict[str, Any]:
-    """A message as the API tells it. The id is text, as the AI SDK has it and as the stream's ``start`` says it."""
+class Message(ChatView):
+    def get(self, request: Request, pk: int) -> HttpResponse:
+        return answer(shown(read_message(self.asker(), pk), html=self.flag("html")))
+
+
+def shown(message: StoredMessage, *, html: bool = False) -> dict[str, Any]:
+    """A message as the API tells it. The id is text, as the AI SDK has it and as the stream's ``start`` says it.
+    ``html``: with an answer's texts as a page may show them.
+    """
+    told = _told(message)
+    if html and message.role == "assistant":
+        told["html"] = rendered_parts(orjson.loads(message.parts.contents))
+    return told
+
+
+def _told(message: StoredMessage) -> dict[str, Any]:
     return {
         "id": str(message.id),
         "role": message.role,

@@ -25,6 +25,7 @@ from chat.streams.cursors import Cursor
 class State(ChatView):
     def get(self, request: Request, thread_id: str) -> HttpResponse:
         limit = self.number("limit", 50, most=messages.PAGE)
+        html = self.flag("html")
         asker = self.asker()
         thread = named_thread(asker, thread_id)
         # What waits before what is live: a turn that is promoted between the two is told twice, not left out.
@@ -39,10 +40,10 @@ class State(ChatView):
         found = read_messages(asker, thread, limit=limit + 1)
         earlier = None
         if len(found) > limit:
-            query = urlencode({"limit": limit, "before": found[1].id})
+            query = urlencode({"limit": limit, "before": found[1].id, **({"html": "true"} if html else {})})
             earlier = f"{request.path.removesuffix('state/')}messages/?{query}"
         shown = [
-            messages.shown(message)
+            messages.shown(message, html=html)
             for message in found[-limit:]
             if live is None or message.id != live.assistant_message_id
         ]

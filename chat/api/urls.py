@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from chat.api import copilot, copilot_stream, stream
-from chat.api.messages import Messages
+from chat.api.messages import Message, Messages
 from chat.api.state import State
 from chat.api.threads import Thread, Threads
 from chat.api.turns import Turn
@@ -30,6 +30,7 @@ urlpatterns = [
     path("threads/<str:thread_id>/", Thread.as_view(), name="thread"),
     path("threads/<str:thread_id>/state/", State.as_view(), name="thread-state"),
     path("threads/<str:thread_id>/messages/", Messages.as_view(), name="messages"),
+    path("messages/<int:pk>/", Message.as_view(), name="message"),
     path("messages/<int:pk>/versions/", Versions.as_view(), name="message-versions"),
     path("messages/<int:pk>/restore/", Restore.as_view(), name="message-restore"),
     path("usage/", Usage.as_view(), name="usage"),

@@ -63,6 +63,13 @@ class ChatView(APIView):
             raise InvalidInput(name, f"{name} is a whole number from 1 to {most}.")
         return int(text)
 
+    def flag(self, name: str) -> bool:
+        """``true`` or ``false`` in the query string, false where it is not there. Raises InvalidInput."""
+        text = self.request.query_params.get(name, "false")
+        if text not in ("true", "false"):
+            raise InvalidInput(name, f"{name} is true or false.")
+        return text == "true"
+
     def position(self) -> tuple[datetime, UUID] | None:
         """Behind which row a page of a list by activity begins: ``position_of`` it. Raises InvalidInput."""
         text = self.request.query_params.get("after")

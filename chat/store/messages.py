@@ -46,6 +46,11 @@ class StoredMessage:
 COLUMNS = "id, turn_id, role, parts::text AS parts, metadata::text AS metadata, client_id, created_at"
 
 
+SHOWN = """m.id, m.turn_id, m.role, m.parts::text AS parts, m.metadata::text AS metadata, m.client_id, m.created_at,
+               u.prompt_tokens, u.completion_tokens, u.total_tokens, u.cached_tokens, u.reasoning_tokens,
+               u.cost_micros, u.source"""
+
+
 def persist_user_turn(
     scope: Scope,
     thread_id: uuid.UUID,
@@ -226,9 +231,7 @@ def read_messages(
     """
     found = rows(
         f"""
-        SELECT m.id, m.turn_id, m.role, m.parts::text AS parts, m.metadata::text AS metadata, m.client_id,
-               m.created_at, u.prompt_tokens, u.completion_tokens, u.total_tokens, u.cached_tokens,
-               u.reasoning_tokens, u.cost_micros, u.source
+        SELECT {SHOWN}
           FROM chat_threads
           JOIN chat_messages m ON m.thread_id = chat_threads.id
           LEFT JOIN token_usage u ON u.message_id = m.id
@@ -253,6 +256,24 @@ def read_messages(
     if not found:
         require_thread(scope, thread_id)
     return [stored_message(message) for message in reversed(found)]
+
+
+def read_message(scope: Scope, pk: int) -> StoredMessage:
+    """A message of a thread, whichever version of it, with its usage. Raises MessageNotFound."""
+    found = row(
+        f"""
+        SELECT {SHOWN}
+          FROM chat_messages m
+          JOIN chat_threads ON chat_threads.id = m.thread_id
+          LEFT JOIN token_usage u ON u.message_id = m.id
+         WHERE m.id = %(message)s AND m.deleted_at IS NULL AND {VISIBLE_THREAD}
+        """,
+        message=pk,
+        scope_user=scope.user_id,
+    )
+    if found is None:
+        raise MessageNotFound
+    return stored_message(found)
 
 
 def read_turn_message(scope: Scope, thread_id: uuid.UUID, turn_id: str, role: str) -> StoredMessage:
