@@ -68,7 +68,7 @@ def shown(message: StoredMessage, *, html: bool = False) -> dict[str, Any]:
     """
     told = _told(message)
     if html and message.role == "assistant":
-        told["html"] = rendered_parts(orjson.loads(message.parts.contents))
+        told["html"] = rendered_parts(orjson.loads(orjson.dumps(message.parts)))
     return told
 
 
