@@ -116,24 +116,22 @@ class World:
 def watched(database: Database, names: list[str]) -> Iterator[list[Any]]:
     """What is broken in these threads at any moment of the block, looked at again and again."""
     seen: list[Any] = []
-    over = threading.Event()
-    looks = 0
+    looking, over = threading.Event(), threading.Event()
 
     def look() -> None:
-        nonlocal looks
         with psycopg.connect(database.url, autocommit=True) as connection:
             while not over.wait(0.003):
                 seen.extend(connection.execute(ONE_OF_EACH, [names]).fetchall())
-                looks += 1
+                looking.set()
 
     watcher = threading.Thread(target=look)
     watcher.start()
     try:
+        assert looking.wait(30)
         yield seen
     finally:
         over.set()
         watcher.join(10)
-    assert looks > 10
 
 
 @pytest.fixture(scope="module")
