@@ -61,6 +61,8 @@ DEFAULTS: dict[str, Any] = {
     "MAX_QUEUED_TURNS": 20,
     # Seconds without a chunk after which an agent is taken for stuck, and its turn fails.
     "STALL_SECONDS": 300.0,
+    # Seconds that an agent gets to make a title for a new thread, which else keeps the beginning of its first message.
+    "TITLE_SECONDS": 30.0,
     # Seconds between comment lines on an idle stream, so that proxies keep it open.
     "KEEP_ALIVE_SECONDS": 15.0,
     # Seconds after which the reader of an open stream is shut out at the latest who has logged out or lost the thread.

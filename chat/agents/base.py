@@ -75,8 +75,14 @@ class TurnContext:
 
 
 class Agent(Protocol):
-    """Whatever answers. It may have a second method, ``problems() -> list[str]``: what is wrong with its settings. It
-    is asked by ``manage.py check`` and when a server starts, in a thread, so what is slow to load may be loaded there.
+    """Whatever answers. It may have two more methods.
+
+    ``async title(turn) -> str``: a title for the thread that this turn has begun, which is called after the beginning
+    of its first message until then, and stays so where this raises, gives nothing or takes CHAT_TITLE_SECONDS. It is
+    asked beside ``run``; what it notes in ``turn.usage`` while the answer is being made counts for the turn.
+
+    ``problems() -> list[str]``: what is wrong with its settings. It is asked by ``manage.py check`` and when a server
+    starts, in a thread, so what is slow to load may be loaded there.
     """
 
     def run(self, turn: TurnContext) -> AsyncIterator[Chunk]: ...

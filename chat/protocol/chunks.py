@@ -15,7 +15,7 @@ Part = dict[str, Any]
 
 #: Our own data chunks. They are transient, so they never become parts, and an agent may not send them.
 TRANSIENT_DATA: Final = frozenset(
-    {"data-turn", "data-user-message-id", "data-assistant-message-id", "data-token-usage"}
+    {"data-turn", "data-user-message-id", "data-assistant-message-id", "data-thread-title", "data-token-usage"}
 )
 
 #: What ``finish`` may say everywhere. (5.x also knows ``unknown``, 7 ``interrupted``.)

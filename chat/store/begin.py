@@ -51,8 +51,8 @@ def begin_turn(scope: Scope, thread_id: uuid.UUID, turn_id: str, **wanted: Unpac
     - a legacy append wrote the user row first: its id stays, the text becomes this one's;
     - other turns of the asker's begin, in any thread: QuotaExceeded for those that are one too many, nothing written.
 
-    ``title`` names a thread that has no title yet. Without a ``model`` it is the one in the thread's metadata, else
-    ``default_model``. A turn that ``revises`` an edited message puts it in the place of
+    ``title`` names a thread that has no title yet, and is the turn's ``title`` then. Without a ``model`` it is the one
+    in the thread's metadata, else ``default_model``. A turn that ``revises`` an edited message puts it in the place of
     what it edits and of all that followed, at once; one that revises an answer leaves that current until its own is
     complete. Raises ThreadNotFound; Contention, for a revision also when its target is no longer current.
     """
@@ -254,14 +254,15 @@ def _from_thread(
 ){{quota}}, {superseded}{MESSAGES.format(**SENT, **messages)}
 SELECT {TURN_COLUMNS},
        coalesce((SELECT id FROM message WHERE role = 'user'), {message_id("user")}) AS user_message_id,
-       (SELECT id FROM message WHERE role = 'assistant') AS assistant_message_id
+       (SELECT id FROM message WHERE role = 'assistant') AS assistant_message_id,
+       (SELECT given FROM thread) AS title
   FROM turn t
 """
 
 
 IN_THREAD = f"""
 WITH thread AS (
-    SELECT id, updated_at FROM chat_threads
+    SELECT id, updated_at, CASE WHEN title = '' THEN %(title)s::varchar ELSE '' END AS given FROM chat_threads
      WHERE id = %(thread)s AND {VISIBLE_THREAD} {{within}} FOR NO KEY UPDATE
 """
 BEGIN = IN_THREAD + _from_thread(FOLLOWS, when=FRESH)
@@ -270,7 +271,7 @@ WITH thread AS (
     INSERT INTO chat_threads (owner_id, client_id, title)
     SELECT %(scope_user)s, %(name)s, %(title)s
      WHERE NOT EXISTS (SELECT FROM chat_threads WHERE id = %(id)s AND owner_id = %(scope_user)s) {within}
-    ON CONFLICT (owner_id, client_id) DO NOTHING RETURNING id
+    ON CONFLICT (owner_id, client_id) DO NOTHING RETURNING id, title AS given
 """ + _from_thread(FOLLOWS)
 STILL_CURRENT = f"""{FRESH} AND EXISTS (
            SELECT FROM chat_messages m WHERE m.id = %(target)s AND m.is_current AND m.deleted_at IS NULL)"""

@@ -26,17 +26,24 @@ def read_history(turn: StoredTurn, limit: int) -> tuple[list[Message], Message]:
     return _of_thread(turn, limit) if turn.copilot_chat_id is None else _of_chat(turn, limit)
 
 
-def read_parts(scope: Scope, turn: StoredTurn) -> list[dict[str, Any]]:
-    """The parts of a turn's answer as they are stored; none where it has no answer."""
+def read_answer(scope: Scope, turn: StoredTurn) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The parts and the metadata of a turn's answer as they are stored; none where it has no answer."""
     if turn.copilot_chat_id is not None:
-        answer = message_of(find_element(scope, turn.copilot_chat_id, str(turn.assistant_message_id)))
-        return answer["parts"] if answer else []
+        element = find_element(scope, turn.copilot_chat_id, str(turn.assistant_message_id))
+        answer = message_of(element)
+        if element is None or answer is None:
+            return [], {}
+        return answer["parts"], _metadata(element.get("metadata"))
     try:
         message = read_turn_message(scope, turn.conversation, turn.turn_id, "assistant")
     except MessageNotFound:  # cancelled while it was queued
-        return []
+        return [], {}
     parts: list[dict[str, Any]] = orjson.loads(orjson.dumps(message.parts))
-    return parts
+    return parts, _metadata(orjson.loads(orjson.dumps(message.metadata)))
+
+
+def _metadata(stored: Any) -> dict[str, Any]:
+    return stored if isinstance(stored, dict) else {}
 
 
 def _of_thread(turn: StoredTurn, limit: int) -> tuple[list[Message], Message]:

@@ -148,6 +148,25 @@ def update_thread(
     )
 
 
+def replace_title(thread_id: uuid.UUID, title: str, *, instead_of: str) -> bool:
+    """Give a thread another title in the place of the one that it was given by itself; False where somebody has given
+    it one meanwhile, or deleted it. For the run of its first turn, which asks in nobody's name.
+
+    Race: a person who names the thread at the same time. Compared and set in one statement: the person's title stays.
+    """
+    return bool(
+        rows(
+            """
+            UPDATE chat_threads SET title = %(title)s
+             WHERE id = %(id)s AND title = %(instead_of)s AND deleted_at IS NULL RETURNING id
+            """,
+            id=thread_id,
+            title=title,
+            instead_of=instead_of,
+        )
+    )
+
+
 def delete_thread(scope: Scope, thread_id: uuid.UUID) -> None:
     """Soft delete: the thread is seen nowhere any more, its rows stay. Raises ThreadNotFound."""
     _found(

@@ -17,6 +17,9 @@ from chat.store.sql import decoded, row
 class StoredTurn:
     """A turn row with the ids of its two messages (None where a message is gone or never was): primary keys in a
     thread; in a copilot chat the ids of the array's elements, the answer's also before there is one.
+
+    ``title`` is what the turn has named its thread by beginning; empty where that had a title, and in a turn that is
+    read later.
     """
 
     pk: int
@@ -38,6 +41,7 @@ class StoredTurn:
     user_message_id: int | str | None
     assistant_message_id: int | str | None
     created: bool = False
+    title: str = ""
 
     @property
     def conversation(self) -> uuid.UUID:

@@ -21,7 +21,7 @@ from chat.streams.writer import process_name
 from chat.telemetry import commit
 from chat.turns.recover import recover_expired
 from chat.turns.run import begin_soon, start_run
-from chat.turns.start import title_of
+from chat.turns.titles import title_of
 
 # Seconds that a turn gets to end before its chat is deleted, and between two looks.
 STOP_SECONDS, LOOK = 2.0, 0.02

@@ -31,7 +31,14 @@ def opening(turn: StoredTurn) -> list[Chunk]:
     ):
         if message_id is not None:
             chunks.append(transient_data(kind, {"message_id": message_id, "turn_id": turn.turn_id}))
+    if turn.title:
+        chunks.append(thread_title(turn, turn.title))
     return chunks
+
+
+def thread_title(turn: StoredTurn, title: str) -> Chunk:
+    """Tells what the turn's thread is called now."""
+    return transient_data("data-thread-title", {"thread_id": str(turn.conversation), "title": title})
 
 
 def ending(
@@ -43,7 +50,8 @@ def ending(
     error_text: str,
     extra: dict[str, Any] | None = None,
 ) -> list[Chunk]:
-    """What closes the stream, after every part is closed. ``extra`` is metadata that the agent's own finish had.
+    """What closes the stream, after every part is closed. ``extra`` is more metadata: what the agent's own finish had,
+    and what the turn took.
 
     The metadata tells how the turn ended, so that it survives a reload: the same is stored with the message.
     """

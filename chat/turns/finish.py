@@ -21,6 +21,7 @@ from chat.telemetry import commit
 from chat.turns import envelope
 from chat.turns.late_usage import watch
 from chat.turns.prices import load_list, reported
+from chat.turns.timing import Stopwatch
 
 BYTES_PER_TOKEN = 4  # what an estimate goes by when an agent reports no usage
 
@@ -41,6 +42,7 @@ async def finish(
     canonical: Canonical,
     builder: AssistantContentBuilder,
     meter: UsageMeter,
+    clock: Stopwatch,
 ) -> Ended:
     """Close what is open, store the end of the turn with the last of its log, and only then show it. ``Ended.NO``
     when somebody else ended the turn before, or took it over; then nothing was written.
@@ -67,7 +69,7 @@ async def finish(
         usage=shown(usage),
         error_code=outcome.error_code,
         error_text=outcome.error_text,
-        extra=canonical.finish_metadata,
+        extra={**(canonical.finish_metadata or {}), **taken(turn, usage), "timing": clock.told()},
     )
     for chunk in ending:
         builder.apply(chunk)
@@ -106,6 +108,16 @@ def figures(meter: UsageMeter, builder: AssistantContentBuilder) -> UsageFigures
         return UsageFigures(source="missing")
     tokens = max(1, builder.stats()["bytes"] // BYTES_PER_TOKEN)
     return UsageFigures(source="estimated", completion_tokens=tokens, total_tokens=tokens)
+
+
+def taken(turn: StoredTurn, usage: UsageFigures) -> dict[str, Any]:
+    """What a message's metadata tells of its usage, and of the model that wrote it, where nobody had chosen one."""
+    told: dict[str, Any] = {}
+    if usage.source != "missing":
+        told["usage"] = shown(usage)
+    if named := {model: sums for model, sums in usage.model_breakdown.items() if model and not turn.model}:
+        told["model"] = max(named, key=lambda model: named[model]["completion_tokens"])
+    return told
 
 
 def shown(usage: UsageFigures) -> dict[str, Any]:

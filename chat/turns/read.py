@@ -11,7 +11,7 @@ from chat.models import TurnStatus
 from chat.protocol import sse
 from chat.protocol.replay import replay
 from chat.store.crossing import in_thread
-from chat.store.history import read_parts
+from chat.store.history import read_answer
 from chat.store.scope import Scope
 from chat.store.turns import StoredTurn
 from chat.streams.hub import find_stream, follow
@@ -33,7 +33,7 @@ async def read_frames(scope: Scope, turn: StoredTurn, after: int = 0) -> AsyncIt
         raise CursorGone
     if not stream.pruned:
         return stream.read(after)
-    return _once(stored_frames(turn, await in_thread(read_parts, scope, turn)))
+    return _once(stored_frames(turn, *await in_thread(read_answer, scope, turn)))
 
 
 async def _joined(pieces: AsyncIterator[list[bytes]]) -> AsyncIterator[bytes]:
@@ -47,13 +47,14 @@ async def _once(piece: list[bytes]) -> AsyncIterator[list[bytes]]:
     yield piece
 
 
-def stored_frames(turn: StoredTurn, parts: list[dict[str, Any]]) -> list[bytes]:
-    """An ended turn's stream out of its stored parts: it folds to the same parts, and has no cursors."""
+def stored_frames(turn: StoredTurn, parts: list[dict[str, Any]], metadata: dict[str, Any]) -> list[bytes]:
+    """An ended turn's stream out of its stored message: it folds to the same message, and has no cursors."""
     ending = envelope.ending(
         TurnStatus(turn.status),
         finish_reason=turn.finish_reason,
         usage=None,
         error_code=turn.error_code,
         error_text=turn.error_text,
+        extra=metadata,
     )
     return [sse.frame(sse.encode(chunk)) for chunk in (*envelope.opening(turn), *replay(parts), *ending)]

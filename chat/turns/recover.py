@@ -19,7 +19,7 @@ from chat.store.turns import StoredTurn
 from chat.streams.writer import process_name
 from chat.telemetry import commit
 from chat.turns import envelope
-from chat.turns.finish import figures, shown
+from chat.turns.finish import figures, shown, taken
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,12 @@ def _end(turn: StoredTurn) -> Ended:
         builder.apply(chunk)
     usage = figures(UsageMeter(), builder)
     ending = envelope.ending(
-        TurnStatus.INTERRUPTED, finish_reason="other", usage=shown(usage), error_code="", error_text=""
+        TurnStatus.INTERRUPTED,
+        finish_reason="other",
+        usage=shown(usage),
+        error_code="",
+        error_text="",
+        extra=taken(turn, usage),
     )
     for chunk in ending:
         builder.apply(chunk)

@@ -35,6 +35,8 @@ from chat.streams.writer import writer
 from chat.turns import envelope
 from chat.turns.finish import Outcome, finish
 from chat.turns.queue import next_turn
+from chat.turns.timing import Stopwatch
+from chat.turns.titles import begin_title
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -63,6 +65,7 @@ class Run:
         self._canonical = Canonical()
         self._builder = AssistantContentBuilder()
         self._usage = UsageMeter()
+        self._clock = Stopwatch()
         self._heard_at = loop.time()
         self._told: asyncio.Future[Outcome] = loop.create_future()
         self._closed = False
@@ -81,7 +84,9 @@ class Run:
         try:
             outcome = await self._outcome()
             self._closed = True
-            ended = await finish(self.turn, outcome, self.stream, self._canonical, self._builder, self._usage)
+            ended = await finish(
+                self.turn, outcome, self.stream, self._canonical, self._builder, self._usage, self._clock
+            )
         except (*UNAVAILABLE, Unavailable):
             logger.error("the end of turn %s could not be stored; it is recovered when its lease is out", self.turn.pk)
         finally:
@@ -144,12 +149,16 @@ class Run:
             usage=self._usage,
         )
         loop = asyncio.get_running_loop()
-        chunks = load_agent().run(context)
+        agent = load_agent()
+        begin_title(agent, self.turn, context, self._show)
+        chunks = agent.run(context)
         count = 0
         try:
             async for chunk in chunks:
                 self._heard_at = loop.time()
-                self._show(self._canonical.feed(chunk))
+                if shown := self._canonical.feed(chunk):
+                    self._clock.spoke()
+                    self._show(shown)
                 if self._log.full:
                     self._heard_at = math.inf  # it is us that the agent waits for
                     await self._log.room()
@@ -167,12 +176,14 @@ class Run:
                 await chunks.aclose()
         return Outcome(TurnStatus.COMPLETED)
 
-    def _show(self, chunks: list[Chunk]) -> None:
+    def _show(self, chunks: list[Chunk]) -> bool:
+        """False when the turn has ended, and nothing of it is shown any more."""
         if self._closed:  # an agent that was given up goes on talking
-            return
+            return False
         for chunk in chunks:
             self._builder.apply(chunk)
         self._log.add(self.stream, self.turn.epoch, [sse.encode(chunk) for chunk in chunks])
+        return True
 
 
 _runs: dict[int, Run] = {}

@@ -27,8 +27,8 @@ from chat.turns.recover import recover_expired
 from chat.turns.revise import begin_another_answer, begin_edit
 from chat.turns.run import begin_soon, is_draining, move_on, start_run
 from chat.turns.stop import stop_and_wait, stop_conversation
+from chat.turns.titles import title_of
 
-TITLE_CHARS = 80
 Begin = partial[StoredTurn]
 
 
@@ -133,11 +133,3 @@ def _begin(scope: Scope, body: ChatBody, message: UserMessage, *, first: bool = 
             return queued
         # The busy turn has ended between the two: once more.
     raise Contention
-
-
-def title_of(said: str) -> str:
-    """A conversation's first title: the beginning of its first message, cut between words."""
-    text = " ".join(said.split())
-    if len(text) <= TITLE_CHARS:
-        return text
-    return text[: TITLE_CHARS - 1].rsplit(" ", 1)[0] + "…"

@@ -77,7 +77,7 @@ class Nursery:
 class Preloaded(Server):
     """One of them; ``fault`` is where it strikes, see ``faults``."""
 
-    def __init__(self, nursery: Nursery, url: str, fault: str = "", **settings: float) -> None:
+    def __init__(self, nursery: Nursery, url: str, fault: str = "", **settings: object) -> None:
         super().__init__(nursery.folder, prepared=True, DATABASE_URL=url)
         self.nursery = nursery
         self.order = {"url": url, "port": self.port, "log": str(self.log), "fault": fault, "settings": settings}

@@ -44,6 +44,11 @@ class Good:
         yield {"type": "start"}
 
 
+class TitlesAtOnce(Good):
+    def title(self, turn: TurnContext) -> str:
+        return "Title"
+
+
 class HandsOn:
     def run(self, turn: TurnContext) -> AsyncIterator[Any]:
         return Good().run(turn)
@@ -137,6 +142,7 @@ def test_a_good_agent_passes(settings: Any, name: str) -> None:
         (f"{HERE}.NoArgument", "cannot be called with the turn alone: too many positional arguments"),
         (f"{HERE}.TwoArguments", "cannot be called with the turn alone: missing a required argument: 'more'"),
         (f"{HERE}.Fussy", "there is no coffee"),
+        (f"{HERE}.TitlesAtOnce", "has a `title` that is no coroutine"),
         (f"{HERE}.Speechless", "cannot say what is wrong with it: ValueError: no words"),
     ],
 )

@@ -16,7 +16,7 @@ from tests.agents.provider import HEAD, KEY, Exchange, event, framed, piece, usa
 from tests.agents.sends import EVENTS, STOP, WORDS, ask, failed, text_of, whole_answer
 from tests.asgi_client import Client
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("the_next_message_works")]
 
 
 async def test_an_answer_is_streamed_stored_and_counted(client: Client, start_provider: Start) -> None:
@@ -215,6 +215,28 @@ async def test_usage_that_is_said_twice_is_counted_once(client: Client, start_pr
     await ask(client)
     row = await TokenUsage.objects.aget()
     assert (row.source, row.prompt_tokens, row.completion_tokens) == ("reported", 11, 7)
+
+
+async def test_what_the_cache_held_and_took_is_priced_as_such_under_the_providers_name(
+    client: Client, start_provider: Start, settings: Any
+) -> None:
+    counts = {"prompt_tokens": 1000, "completion_tokens": 10, "total_tokens": 1010}
+    told = event(
+        choices=[], usage={**counts, "prompt_tokens_details": {"cached_tokens": 400, "cache_write_tokens": 100}}
+    )
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.stream(*EVENTS[:-1], told)
+
+    settings.CHAT_PRICES = {
+        "openai:test-model": {"input": 10, "output": 20, "cache_read": 1, "cache_write": 12},
+        "test-model": {"input": 0, "output": 0},
+    }
+    await start_provider(answer)
+    await ask(client)
+    (call,) = (await TokenUsage.objects.aget()).call_details["calls"]
+    assert (call["provider"], call["priced_by"], call["cache_write_tokens"]) == ("openai", "settings", 100)
+    assert call["cost_micros"] == 500 * 10 + 10 * 20 + 400 * 1 + 100 * 12
 
 
 async def test_reasoning_and_tool_calls_of_the_wire_are_parts(client: Client, start_provider: Start) -> None:

@@ -14,8 +14,9 @@ from tests.agents.provider import HEAD, Exchange, framed, piece, usage
 from tests.agents.sends import STOP, ask, text_of, whole_answer
 from tests.asgi_client import Client, said
 from tests.invariants import assert_database_is_sound
+from tests.scale import rounds
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("the_next_message_works")]
 
 
 @pytest.mark.parametrize("when", ["before the headers", "after the headers", "in mid answer"])
@@ -56,10 +57,12 @@ async def test_a_provider_that_hangs_fails_the_turn_and_is_let_go(
     await asyncio.wait_for(provider.hung_up.wait(), 1)
 
 
+@pytest.mark.proof
+@pytest.mark.timeout(600)
 async def test_a_hundred_thousand_tokens_a_second_do_not_starve_another_turn(
     client: Client, start_provider: Start
 ) -> None:
-    count = 5000
+    count = rounds(5_000, 100_000)
 
     async def answer(exchange: Exchange) -> None:
         if exchange.body["messages"][-1]["content"] != "many":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import pytest
 
 from chat.protocol.chunks import NEEDS_V6, Chunk, Part
 from chat.protocol.sse import DONE, encode, frame
+from tests.conftest import needed
 
 HERE = Path(__file__).parent
 VERSIONS = ("ai-5", "ai-6-strict", "ai-6", "ai-7")
@@ -89,33 +89,28 @@ def without_decisions(parts: list[Part]) -> list[Part]:
     return [{**part, "approval": {"id": part["approval"]["id"]}} if "approval" in part else part for part in parts]
 
 
-def _missing(reason: str) -> None:
-    if os.environ.get("CI"):
-        pytest.fail(f"{reason}, and CI is set")
-    pytest.skip(reason)
+def installed() -> str:
+    """The path of Node.js, with the packages of ``package.json`` beside this file installed."""
+    node = needed("node", "the AI SDK clients cannot run")
+    wanted = json.loads((HERE / "package.json").read_text())["dependencies"]
+    if not all((HERE / "node_modules" / name).is_dir() for name in wanted):
+        command = [needed("npm", "the AI SDK clients cannot be installed"), "ci"]
+        command += ["--no-audit", "--no-fund", "--ignore-scripts"]
+        try:
+            subprocess.run(command, cwd=HERE, check=True, capture_output=True, timeout=110)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(f"npm ci failed: {error}")
+    return node
 
 
 @pytest.fixture(scope="session")
 def npm_clients() -> Iterator[NpmClients]:
     """The four clients, in a process that lives as long as the tests."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None:
-        _missing("Node.js is not installed")
-    if not (HERE / "node_modules" / "ai-7").is_dir():
-        if npm is None:
-            _missing("npm is not installed")
-        try:
-            subprocess.run(
-                [str(npm), "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
-                cwd=HERE,
-                check=True,
-                capture_output=True,
-                timeout=110,
-            )
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            _missing(f"npm ci failed: {error}")
+    node = installed()
     with subprocess.Popen(
-        [str(node), "fold.mjs"], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [node, "fold.mjs"], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         yield NpmClients(process)
         assert process.stdin is not None

@@ -45,6 +45,7 @@ async def test_a_turn_is_told_in_the_order_of_the_design(client: Client) -> None
         "data-turn",
         "data-user-message-id",
         "data-assistant-message-id",
+        "data-thread-title",
         "start-step",
         "text-start",
         "text-delta",

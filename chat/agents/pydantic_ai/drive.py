@@ -97,19 +97,22 @@ async def run_agent(agent: AnyAgent, turn: TurnContext, model: Model | None = No
 def _meter(turn: TurnContext, response: ModelResponse) -> None:
     """Note a call, whole or cut off: what the provider says it cost, else a guess by length where it answered."""
     usage = response.usage
-    name = response.model_name or turn.model
+    name, provider = response.model_name or turn.model, response.provider_name or ""
     if usage.input_tokens or usage.output_tokens:
         turn.usage.add(
             model=name,
+            provider=provider,
             prompt_tokens=usage.input_tokens,
             completion_tokens=usage.output_tokens,
             cached_tokens=usage.cache_read_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
             reasoning_tokens=usage.details.get("reasoning_tokens", 0),
         )
         return
     if written := sum(map(_length, response.parts)):
         turn.usage.add(
             model=name,
+            provider=provider,
             prompt_tokens=characters(turn.history) // CHARS_PER_TOKEN,
             completion_tokens=max(1, written // CHARS_PER_TOKEN),
             estimated=True,
