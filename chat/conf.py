@@ -16,6 +16,8 @@ DEFAULTS: dict[str, Any] = {
     # Dotted path of the object that answers: see chat/agents/base.py. Empty: chat.agents.pydantic_ai where one of the
     # next two is set, else the demo agent.
     "AGENT": "",
+    # Dotted path of the class that says who sees and who writes which thread: see chat/access/policy.py.
+    "ACCESS_POLICY": "chat.access.policy.OwnerOnly",
     # What chat.agents.pydantic_ai drives: dotted path of a Pydantic AI agent, or of a function that makes one. Empty: a
     # plain one with CHAT_MODEL and CHAT_INSTRUCTIONS.
     "PYDANTIC_AGENT": "",

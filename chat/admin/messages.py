@@ -40,6 +40,7 @@ class FirstText(Func):
 class MessageAdmin(ReadOnlyAdmin[Message]):
     """Messages of threads, one by one."""
 
+    thread = "thread"
     list_display = ("number", "role_label", "text", "thread_link", "by", "created")
     list_display_links = ("number",)
     list_filter = ("role", "is_current", ("deleted_at", admin.EmptyFieldListFilter), "created_at")

@@ -63,6 +63,7 @@ class BusyFilter(admin.SimpleListFilter):
 class ThreadAdmin(ReadOnlyAdmin[Thread]):
     """Threads; the page of one is its transcript."""
 
+    thread = "pk"
     list_display = ("name", "owner", "messages", "turn", "last_activity", "created")
     list_display_links = ("name",)
     list_filter = (StateFilter, BusyFilter, "updated_at")

@@ -23,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from chat import conf
 from chat.models import Turn
+from chat.store.scope import with_policy
 
 __all__ = [
     "ATTEMPTS",
@@ -96,7 +97,7 @@ def drop_broken_connections() -> None:
 def rows(statement: str, **params: Any) -> list[Row]:
     """Run one statement and return its rows by column name. jsonb columns come as text: see ``decoded``."""
     with connection().cursor() as cursor:
-        cursor.execute(statement, params)
+        cursor.execute(with_policy(statement), params)
         columns = cursor.description  # put together anew whenever it is asked for
         if columns is None:
             return []

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from chat.errors import Contention, ThreadNotFound
-from chat.store.scope import VISIBLE_THREAD, Scope
+from chat.errors import Contention, ReadOnly, ThreadNotFound
+from chat.store.scope import OWNED_THREAD, VISIBLE_THREAD, WRITABLE_THREAD, Scope
 from chat.store.sql import ATTEMPTS, Row, decoded, encoded, row, rows
 
-COLUMNS = "id, client_id, title, metadata, archived_at, created_at, updated_at"
+COLUMNS = f"""id, owner_id, client_id, title, metadata, archived_at, created_at, updated_at,
+       {WRITABLE_THREAD} AS may_write"""
 
 
 def thread_uuid(name: str) -> uuid.UUID | None:
@@ -109,6 +110,12 @@ def require_thread(scope: Scope, thread_id: uuid.UUID) -> None:
     read_thread(scope, thread_id)
 
 
+def require_writable(scope: Scope, thread_id: uuid.UUID) -> None:
+    """Raises ThreadNotFound unless the asker may see this thread, ReadOnly unless they may write in it."""
+    if not read_thread(scope, thread_id)["may_write"]:
+        raise ReadOnly
+
+
 def read_thread(scope: Scope, thread_id: uuid.UUID) -> Row:
     """One thread. Raises ThreadNotFound."""
     return _found(
@@ -128,8 +135,12 @@ def update_thread(
     metadata: Any = None,
     archived: bool | None = None,
 ) -> Row:
-    """Change what is not None. Renaming or archiving is no activity: ``updated_at`` stays. Raises ThreadNotFound."""
-    return _found(
+    """Change what is not None. Who may write a thread may rename it; the rest is its owner's. Renaming or archiving is
+    no activity: ``updated_at`` stays. Raises ThreadNotFound, ReadOnly.
+    """
+    return _changed(
+        scope,
+        thread_id,
         row(
             f"""
             UPDATE chat_threads
@@ -137,28 +148,33 @@ def update_thread(
                    metadata = coalesce(%(metadata)s::jsonb, metadata),
                    archived_at = CASE WHEN %(archived)s::boolean IS NULL THEN archived_at
                                       WHEN %(archived)s THEN coalesce(archived_at, clock_timestamp()) END
-             WHERE id = %(id)s AND {VISIBLE_THREAD} RETURNING {COLUMNS}
+             WHERE id = %(id)s AND {WRITABLE_THREAD if metadata is archived is None else OWNED_THREAD}
+            RETURNING {COLUMNS}
             """,
             id=thread_id,
             scope_user=scope.user_id,
             title=title,
             metadata=None if metadata is None else encoded(metadata),
             archived=archived,
-        )
+        ),
     )
 
 
 def delete_thread(scope: Scope, thread_id: uuid.UUID) -> None:
-    """Soft delete: the thread is seen nowhere any more, its rows stay. Raises ThreadNotFound."""
-    _found(
+    """Soft delete, by its owner: the thread is seen nowhere any more, its rows stay. Raises ThreadNotFound,
+    ReadOnly.
+    """
+    _changed(
+        scope,
+        thread_id,
         row(
             f"""
             UPDATE chat_threads SET deleted_at = clock_timestamp()
-             WHERE id = %(id)s AND {VISIBLE_THREAD} RETURNING {COLUMNS}
+             WHERE id = %(id)s AND {OWNED_THREAD} RETURNING {COLUMNS}
             """,
             id=thread_id,
             scope_user=scope.user_id,
-        )
+        ),
     )
 
 
@@ -203,6 +219,13 @@ def list_threads(
 
 def _read(thread: Row) -> Row:
     return {**thread, "metadata": decoded(thread["metadata"])}
+
+
+def _changed(scope: Scope, thread_id: uuid.UUID, thread: Row | None) -> Row:
+    if thread is None:
+        read_thread(scope, thread_id)
+        raise ReadOnly
+    return _read(thread)
 
 
 def _found(thread: Row | None) -> Row:
