@@ -99,7 +99,14 @@ class ReadOnlyAdmin(ModelAdmin[M]):
             named = queryset.filter(self.ids(term))
             if named.exists():
                 return named, False
-        return super().get_search_results(request, queryset, search_term)
+        found, repeats = super().get_search_results(request, queryset, search_term)
+        if not term or (said := self.says(term)) is None:
+            return found, repeats
+        return queryset.filter(Q(pk__in=found.order_by().values("pk")) | said), False
+
+    def says(self, term: str) -> Q | None:
+        """The condition for rows in whose stored text the words of ``term`` are; None for rows without one."""
+        return None
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         # Django's own says "Select thread to view".

@@ -9,6 +9,7 @@ from typing import Any
 
 from chat.errors import Contention, ReadOnly, ThreadNotFound
 from chat.store.scope import OWNED_THREAD, VISIBLE_THREAD, WRITABLE_THREAD, Scope
+from chat.store.search import NEWEST, query_of
 from chat.store.sql import ATTEMPTS, Row, decoded, encoded, row, rows
 
 COLUMNS = f"""id, owner_id, client_id, title, metadata, archived_at, created_at, updated_at,
@@ -102,7 +103,7 @@ def create_thread(scope: Scope, *, title: str = "", client_id: str | None = None
         metadata=encoded(metadata or {}),
     )
     assert made is not None
-    return _read(made)
+    return thread_of_row(made)
 
 
 def require_thread(scope: Scope, thread_id: uuid.UUID) -> None:
@@ -193,9 +194,10 @@ def list_threads(
     limit: int = 50,
     q: str = "",
     archived: bool | None = False,
+    mine: bool = False,
 ) -> list[Row]:
-    """Threads, newest activity first, at most ``limit``. ``q`` is a part of the title, ``%`` and ``_`` mean
-    themselves; ``archived`` None takes both kinds.
+    """Threads, newest activity first, at most ``limit``. ``q`` is a part of the title, or what a search finds among the
+    newest messages that hold it; ``archived`` None takes both kinds; ``mine`` leaves out what others share.
     """
     found = rows(
         f"""
@@ -204,20 +206,32 @@ def list_threads(
            AND (%(updated_at)s::timestamptz IS NULL
                 OR updated_at < %(updated_at)s OR (updated_at = %(updated_at)s AND id > %(id)s))
            AND (%(archived)s::boolean IS NULL OR (archived_at IS NOT NULL) = %(archived)s)
-           AND (%(q)s = '' OR title ILIKE %(q)s)
+           AND (NOT %(mine)s OR owner_id = %(scope_user)s) {FOUND.format(query=query_of(q)) if q else ""}
          ORDER BY updated_at DESC, id LIMIT %(limit)s
         """,
         scope_user=scope.user_id,
         updated_at=after and after.updated_at,
         id=after and after.id,
         archived=archived,
-        q=q and "%" + q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%",
+        mine=mine,
+        q=q,
+        like="%" + q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%",
+        newest=NEWEST,
         limit=limit,
     )
-    return [_read(thread) for thread in found]
+    return [thread_of_row(thread) for thread in found]
 
 
-def _read(thread: Row) -> Row:
+FOUND = f"""AND (title ILIKE %(like)s OR id IN (
+               SELECT hit.thread_id FROM (
+                   SELECT s.thread_id FROM chat_search s JOIN chat_threads ON chat_threads.id = s.thread_id
+                     LEFT JOIN chat_messages m ON m.id = s.message_id
+                    WHERE s.vector @@ {{query}} AND {VISIBLE_THREAD}
+                      AND (s.message_id IS NULL OR (m.is_current AND m.deleted_at IS NULL))
+                    ORDER BY s.id DESC LIMIT %(newest)s) hit))"""
+
+
+def thread_of_row(thread: Row) -> Row:
     return {**thread, "metadata": decoded(thread["metadata"])}
 
 
@@ -225,10 +239,10 @@ def _changed(scope: Scope, thread_id: uuid.UUID, thread: Row | None) -> Row:
     if thread is None:
         read_thread(scope, thread_id)
         raise ReadOnly
-    return _read(thread)
+    return thread_of_row(thread)
 
 
 def _found(thread: Row | None) -> Row:
     if thread is None:
         raise ThreadNotFound
-    return _read(thread)
+    return thread_of_row(thread)

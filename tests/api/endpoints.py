@@ -73,11 +73,16 @@ class Case:
     rule: Rule
     body: Callable[[World], Any] | Any = None
     query: str = ""
+    before: Callable[[World], None] = lambda world: None
 
 
 def said(world: World) -> dict[str, Any]:
     message = {"role": "user", "parts": [{"type": "text", "text": "/tokens 1 0"}]}
     return {"id": str(world.thread.pk), "messages": [message]}
+
+
+def in_trash(world: World) -> None:
+    Thread.objects.filter(pk=world.thread.pk).update(deleted_at="2026-01-01T00:00:00Z")
 
 
 def element() -> dict[str, Any]:
@@ -110,6 +115,9 @@ ENDPOINTS: dict[str, dict[str, Case]] = {
     "messages": {"GET": Case(reads()), "POST": Case(writes(201), {"role": "user", "content": "x"})},
     "message-versions": {"GET": Case(reads())},
     "message-restore": {"POST": Case(writes())},
+    "thread-restore": {"POST": Case(own(), before=in_trash)},
+    "thread-purge": {"POST": Case(own(204), before=in_trash)},
+    "search": {"GET": Case(everyone(), query=f"q={PLANTED}")},
     "usage": {"GET": Case(everyone())},
     "healthz": {"GET": Case(public())},
     "readyz": {"GET": Case(public())},

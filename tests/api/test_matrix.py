@@ -120,6 +120,7 @@ async def test_every_asker_gets_what_is_theirs(name: str, method: str, kind: str
     def prepare() -> dict[str, str]:
         mates = Group.objects.create(name="Mates")
         mates.user_set.add(world.owner)
+        case.before(world)
         headers = headers_of(kind, world.owner, mates)
         return cookies_of(headers) if name in PAGES else headers
 
