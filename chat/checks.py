@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 
 from chat import conf
 from chat.agents.defects import agent_problems
+from chat.store.access import policy_problems
 from chat.store.reconcile_runs import why_not
 from chat.store.sql import DatabaseError, connection
 from chat.turns.prices import wrong_prices
@@ -26,6 +27,20 @@ def check_agent(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
             id="chat.E001",
         )
         for problem in agent_problems()
+    ]
+
+
+@checks.register("chat")
+def check_policy(
+    app_configs: Sequence[AppConfig] | None, databases: Collection[str] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    return [
+        checks.Error(
+            f"CHAT_ACCESS_POLICY = {conf.get('ACCESS_POLICY')!r} cannot be: {problem}",
+            hint="It names a class like chat.access.policy.OwnerOnly; see docs/access.md.",
+            id="chat.E022",
+        )
+        for problem in policy_problems(ask=connection().alias in (databases or ()))
     ]
 
 

@@ -16,6 +16,8 @@ DEFAULTS: dict[str, Any] = {
     # Dotted path of the object that answers: see chat/agents/base.py. Empty: chat.agents.pydantic_ai where one of the
     # next two is set, else the demo agent.
     "AGENT": "",
+    # Dotted path of the class that says who sees and who writes which thread: see chat/access/policy.py.
+    "ACCESS_POLICY": "chat.access.policy.OwnerOnly",
     # What chat.agents.pydantic_ai drives: dotted path of a Pydantic AI agent, or of a function that makes one. Empty: a
     # plain one with CHAT_MODEL and CHAT_INSTRUCTIONS.
     "PYDANTIC_AGENT": "",
@@ -47,6 +49,10 @@ DEFAULTS: dict[str, Any] = {
     "COMMIT_GAP": 0.02,
     # Seconds without a heartbeat after which a turn's process is taken for gone; renewed three times in it.
     "LEASE_SECONDS": 30.0,
+    # Days after which ``purge_threads`` deletes for good what was deleted, and threads in which nothing has happened
+    # (whether deleted or not). 0: never.
+    "KEEP_DELETED_DAYS": 30,
+    "KEEP_THREADS_DAYS": 0,
     # Seconds for which the log of an ended turn is kept; a replay is made from its parts then.
     "LOG_RETENTION_SECONDS": 24 * 3600.0,
     # libpq URL for LISTEN, where the usual connections go through a pooler that cannot; empty: like all others.
@@ -78,8 +84,9 @@ DEFAULTS: dict[str, Any] = {
     "DATABASE_PATIENCE_SECONDS": 30.0,
     # Seconds that live turns get to end by themselves when the process is told to stop.
     "DRAIN_SECONDS": 5.0,
-    # Whether ``migrate`` fills the mirror of the copilot chats; False leaves it to ``reconcile_messages``, which shows
-    # its progress and can be interrupted: for tables that take long (about a minute per million messages and core).
+    # Whether ``migrate`` fills the mirror of the copilot chats and the search; False leaves it to
+    # ``reconcile_messages`` and ``index_search``, which show their progress and can be interrupted: for tables that
+    # take long (about a minute per million messages and core).
     "BACKFILL_IN_MIGRATION": True,
     # What models cost that the list of genai-prices does not know, or knows another price for: US dollars for a million
     # tokens, by model or by "provider:model", as in

@@ -58,6 +58,13 @@ class OriginRefused(ChatError):
     message = "This request needs a CSRF token, or, as JSON, an Origin header of this host."
 
 
+class ReadOnly(ChatError):
+    """The asker may see the thread, and not do this to it. Nothing was written."""
+
+    code = "read_only"
+    message = "You may read this thread, and not change it."
+
+
 class NotFound(ChatError):
     """There is no such object, or none the asker may know of: both look the same."""
 

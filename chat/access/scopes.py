@@ -5,13 +5,11 @@ from __future__ import annotations
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 from chat.errors import NotAuthenticated
-from chat.store.scope import Scope
+from chat.store.scope import Scope, policy
 
 
 def scope_of(user: AbstractBaseUser | AnonymousUser) -> Scope:
-    """The scope of a user: the threads and copilot chats they own; for a superuser also everybody's usage. Raises
-    NotAuthenticated for nobody.
-    """
+    """The scope of a user, as the access policy makes it. Raises NotAuthenticated for nobody."""
     if not user.is_authenticated or user.pk is None:
         raise NotAuthenticated
-    return Scope(user_id=user.pk, all_usage=bool(getattr(user, "is_superuser", False)))
+    return policy().scope(user)

@@ -15,6 +15,7 @@ from chat.admin.parts import part_views
 from chat.admin.read_only import ReadOnlyAdmin, as_number, as_uuid
 from chat.admin.transcript import badges, told_usage
 from chat.models import Message, Role, Thread, TokenUsage, Turn
+from chat.store.search import entries_with
 
 if TYPE_CHECKING:
     from typing import TypedDict
@@ -40,6 +41,7 @@ class FirstText(Func):
 class MessageAdmin(ReadOnlyAdmin[Message]):
     """Messages of threads, one by one."""
 
+    thread = "thread"
     list_display = ("number", "role_label", "text", "thread_link", "by", "created")
     list_display_links = ("number",)
     list_filter = ("role", "is_current", ("deleted_at", admin.EmptyFieldListFilter), "created_at")
@@ -47,7 +49,10 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
     ordering = ("-pk",)
     sortable_by = ("number",)
     search_fields = ("thread__title", "model", f"author__{get_user_model().USERNAME_FIELD}")
-    search_help_text = "A thread's title, an author's name, a model, or exactly: a message, turn, thread or client id."
+    search_help_text = (
+        "Words of a message, a thread's title, an author's name, a model, "
+        "or exactly: a message, turn, thread or client id."
+    )
     fieldsets = (
         (None, {"fields": ("role_label", "state", "thread_link", "author", "used_model", "content")}),
         ("Belongs to", {"fields": ("transcript", "turn_link", "client_id", "usage", "moments")}),
@@ -57,6 +62,9 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
         messages = super().get_queryset(request).defer("parts", "thread__metadata")
         return messages.annotate(preview=FirstText(F("parts")))
+
+    def says(self, term: str) -> Q:
+        return Q(pk__in=entries_with(term).values("message"))
 
     def ids(self, term: str) -> Q:
         named = Q(turn_id=term) | Q(client_id=term)

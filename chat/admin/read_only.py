@@ -19,6 +19,7 @@ from django.utils.text import capfirst
 
 from chat.admin.cells import NOTHING, one_line
 from chat.models import Message, Thread
+from chat.store.access import administered_threads
 
 M = TypeVar("M", bound=Model)
 
@@ -65,6 +66,7 @@ class ReadOnlyAdmin(ModelAdmin[M]):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # each would count the whole table
     paginator = BoundedPaginator
+    thread = ""  # where a row of this model says which thread it belongs to
     view_on_site = False
 
     class Media:
@@ -79,6 +81,12 @@ class ReadOnlyAdmin(ModelAdmin[M]):
     def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         return False
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[M]:
+        """The rows of those threads that the access policy lets this member of the staff find."""
+        rows = super().get_queryset(request)
+        threads = administered_threads(request.user) if self.thread else None
+        return rows if threads is None else rows.filter(**{f"{self.thread}__in": threads})
+
     def ids(self, term: str) -> Q:
         """The condition for rows that ``term`` names by an id."""
         raise NotImplementedError
@@ -91,7 +99,14 @@ class ReadOnlyAdmin(ModelAdmin[M]):
             named = queryset.filter(self.ids(term))
             if named.exists():
                 return named, False
-        return super().get_search_results(request, queryset, search_term)
+        found, repeats = super().get_search_results(request, queryset, search_term)
+        if not term or (said := self.says(term)) is None:
+            return found, repeats
+        return queryset.filter(Q(pk__in=found.order_by().values("pk")) | said), False
+
+    def says(self, term: str) -> Q | None:
+        """The condition for rows in whose stored text the words of ``term`` are; None for rows without one."""
+        return None
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         # Django's own says "Select thread to view".

@@ -15,6 +15,7 @@ from chat.admin.cells import dollars, label, one_line, pretty, sentence, status_
 from chat.admin.read_only import ReadOnlyAdmin, as_number, as_uuid
 from chat.admin.transcript import read_transcript
 from chat.models import BUSY, Message, Thread, TokenUsage, Turn
+from chat.store.search import entries_with
 
 if TYPE_CHECKING:
     from typing import TypedDict
@@ -63,6 +64,7 @@ class BusyFilter(admin.SimpleListFilter):
 class ThreadAdmin(ReadOnlyAdmin[Thread]):
     """Threads; the page of one is its transcript."""
 
+    thread = "pk"
     list_display = ("name", "owner", "messages", "turn", "last_activity", "created")
     list_display_links = ("name",)
     list_filter = (StateFilter, BusyFilter, "updated_at")
@@ -70,7 +72,7 @@ class ThreadAdmin(ReadOnlyAdmin[Thread]):
     ordering = ("-updated_at",)
     sortable_by = ("name", "last_activity", "created")
     search_fields = ("title", f"owner__{get_user_model().USERNAME_FIELD}")
-    search_help_text = "A title, an owner's name, or exactly: a thread id, a client id, a turn id."
+    search_help_text = "A title, words of its messages, an owner's name, or exactly: a thread, client or turn id."
     fields = ()
     change_form_template = "admin/chat/thread/change_form.html"
 
@@ -86,6 +88,9 @@ class ThreadAdmin(ReadOnlyAdmin[Thread]):
                 busy=Subquery(busy),
             )
         )
+
+    def says(self, term: str) -> Q:
+        return Q(pk__in=entries_with(term).values("thread"))
 
     def ids(self, term: str) -> Q:
         named = Q(client_id=term) | Q(pk__in=Turn.objects.filter(turn_id=term, thread__isnull=False).values("thread"))

@@ -23,6 +23,7 @@ SOURCE_LOOKS: dict[str, str] = {
 class TokenUsageAdmin(UsageByDay):
     """What turns cost. A row may have outlived its message, its turn and its thread."""
 
+    thread = "thread"
     list_display = (
         "row",
         "user",

@@ -18,6 +18,7 @@ from chat.admin.read_only import ReadOnlyAdmin
 from chat.admin.usage_chart import UNKNOWN, draw
 from chat.models import TokenUsage
 from chat.protocol.usage_csv import csv_pieces
+from chat.store.access import administered_threads
 from chat.store.crossing import stepwise
 from chat.store.scope import Scope
 from chat.store.usage_totals import Totals, usage_pages
@@ -71,8 +72,8 @@ class UsageByDay(ReadOnlyAdmin[TokenUsage]):
         )
 
     def _asked(self, request: HttpRequest) -> tuple[Scope, list[date], Totals]:
-        """Raises PermissionDenied. Who may view the rows may sum them."""
-        if not self.has_view_permission(request):
+        """Raises PermissionDenied. Who may view all the rows may sum them."""
+        if not self.has_view_permission(request) or administered_threads(request.user) is not None:
             raise PermissionDenied
         given = request.GET.get("days", "")
         span = int(given) if given in map(str, SPANS) else 30

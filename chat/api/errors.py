@@ -14,6 +14,7 @@ STATUS: dict[type[errors.ChatError], int] = {
     errors.InvalidInput: 400,
     errors.NotAuthenticated: 401,
     errors.OriginRefused: 403,
+    errors.ReadOnly: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.MethodNotAllowed: 405,

@@ -117,6 +117,7 @@ def asgi(method: str) -> Callable[[Endpoint], Callable[..., HttpResponse]]:
             await _serve(endpoint, method, scope, receive, send, kwargs)
 
         view.asgi = application  # type: ignore[attr-defined]
+        view.method = method  # type: ignore[attr-defined]
         view.csrf_exempt = True  # type: ignore[attr-defined]  # checked by access.authentication
         view.__name__ = getattr(endpoint, "__name__", "stream")
         return view

@@ -1,4 +1,4 @@
-"""``/api/threads/``: list, create, read, rename, archive, delete."""
+"""``/api/threads/``: list, create, read, rename, archive, delete, restore, purge."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from chat.protocol import sanitize
 from chat.protocol.requests import ThreadBody, checked_name
 from chat.store import threads
 from chat.store.scope import Scope
+from chat.store.trash import deleted_threads, purge_thread, restore_thread
 from chat.turns.stop import stop_all
 
 PAGE = 200
@@ -23,11 +24,17 @@ PAGE = 200
 class Threads(ChatView):
     def get(self, request: Request) -> HttpResponse:
         limit = self.number("limit", 50, most=PAGE)
-        query = request.query_params.get("q", "")
-        sanitize.check(query, "q")
-        found = threads.list_threads(
-            self.asker(), after=self._after(), limit=limit + 1, q=query, archived=self._archived()
-        )
+        if self.flag("deleted"):
+            found = deleted_threads(self.asker(), after=self._after(), limit=limit + 1)
+        else:
+            found = threads.list_threads(
+                self.asker(),
+                after=self._after(),
+                limit=limit + 1,
+                q=self.words(),
+                archived=self._archived(),
+                mine=self.flag("mine"),
+            )
         more = None
         if len(found) > limit:
             more = {"after": position_of(found[limit - 1])}
@@ -76,6 +83,19 @@ class Thread(ChatView):
         thread = named_thread(asker, thread_id)
         threads.delete_thread(asker, thread)
         stop_all(thread)
+        return HttpResponse(status=204)
+
+
+class RestoreThread(ChatView):
+    def post(self, request: Request, thread_id: str) -> HttpResponse:
+        """Take a thread out of the trash."""
+        return answer(restore_thread(self.asker(), checked_name(thread_id, "thread_id")))
+
+
+class PurgeThread(ChatView):
+    def post(self, request: Request, thread_id: str) -> HttpResponse:
+        """Delete a thread in the trash for good."""
+        purge_thread(self.asker(), checked_name(thread_id, "thread_id"))
         return HttpResponse(status=204)
 
 

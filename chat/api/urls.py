@@ -4,8 +4,9 @@ from django.urls import path
 
 from chat.api import copilot, copilot_stream, stream
 from chat.api.messages import Message, Messages
+from chat.api.search import Search
 from chat.api.state import State
-from chat.api.threads import Thread, Threads
+from chat.api.threads import PurgeThread, RestoreThread, Thread, Threads
 from chat.api.turns import Turn
 from chat.api.usage import Usage
 from chat.api.versions import Restore, Versions
@@ -33,5 +34,8 @@ urlpatterns = [
     path("messages/<int:pk>/", Message.as_view(), name="message"),
     path("messages/<int:pk>/versions/", Versions.as_view(), name="message-versions"),
     path("messages/<int:pk>/restore/", Restore.as_view(), name="message-restore"),
+    path("threads/<str:thread_id>/restore/", RestoreThread.as_view(), name="thread-restore"),
+    path("threads/<str:thread_id>/purge/", PurgeThread.as_view(), name="thread-purge"),
+    path("search/", Search.as_view(), name="search"),
     path("usage/", Usage.as_view(), name="usage"),
 ]

@@ -24,12 +24,15 @@ from chat.access.authentication import authenticators
 from chat.access.scopes import scope_of
 from chat.api import errors as wire
 from chat.errors import BodyTooLarge, ChatError, InternalError, InvalidInput, Unavailable
+from chat.protocol import sanitize
 from chat.protocol.requests import parse
 from chat.store.scope import Scope
 from chat.store.sql import UNAVAILABLE
 
 logger = logging.getLogger(__name__)
 B = TypeVar("B", bound=BaseModel)
+# What somebody looks for is a few words.
+QUERY_BYTES = 1000
 
 
 class ChatView(APIView):
@@ -69,6 +72,12 @@ class ChatView(APIView):
         if text not in ("true", "false"):
             raise InvalidInput(name, f"{name} is true or false.")
         return text == "true"
+
+    def words(self) -> str:
+        """What ``q`` looks for. Raises InvalidInput."""
+        text = self.request.query_params.get("q", "")
+        sanitize.check(text, "q", QUERY_BYTES)
+        return text
 
     def position(self) -> tuple[datetime, UUID] | None:
         """Behind which row a page of a list by activity begins: ``position_of`` it. Raises InvalidInput."""

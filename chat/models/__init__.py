@@ -1,6 +1,7 @@
 from chat.models.copilot import CopilotChat, CopilotMessage, ReconcileMode, ReconcileRun
 from chat.models.message import Message, Role
 from chat.models.quota import QuotaCounter
+from chat.models.search import SearchEntry
 from chat.models.stream import StreamEvents
 from chat.models.thread import Thread
 from chat.models.token import ApiToken
@@ -18,6 +19,7 @@ __all__ = [
     "ReconcileMode",
     "ReconcileRun",
     "Role",
+    "SearchEntry",
     "StreamEvents",
     "Thread",
     "TokenUsage",

@@ -9,13 +9,14 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.contrib.sessions.backends import db, signed_cookies
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from chat.models import ApiToken, Thread
-from chat.store.scope import Scope, visible_chat, visible_thread
-from chat.store.sql import connection, rows
+from chat.store.scope import Scope, policy, visible_chat, visible_thread
+from chat.store.sql import DatabaseError, connection, rows, undone_on_error
 
 
 def living_sessions(keys: Collection[str]) -> set[str]:
@@ -40,6 +41,44 @@ def active_users(pks: Collection[Any]) -> dict[Any, AbstractBaseUser]:
     """Those users that are active, by primary key."""
     users = get_user_model()._default_manager.using(connection().alias).in_bulk(list(pks))
     return {pk: user for pk, user in users.items() if user.is_active}
+
+
+def administered_threads(user: AbstractBaseUser | AnonymousUser) -> RawSQL | None:
+    """The ids of the threads that the access policy lets a member of the staff find in the admin; None for all."""
+    condition = policy().may_administer("asker.id")
+    if condition == "true":
+        return None
+    kind = Thread._meta.get_field("owner").db_type(connection())
+    asker = f"(SELECT %s::{kind} AS id) asker"
+    return RawSQL(f"SELECT chat_threads.id FROM chat_threads CROSS JOIN {asker} WHERE {condition}", (user.pk,))  # noqa: S611 - the policy's
+
+
+def policy_problems(*, ask: bool) -> list[str]:
+    """What is wrong with the access policy; with ``ask`` PostgreSQL is asked whether it understands the conditions."""
+    try:
+        made = policy()
+        conditions = {name: getattr(made, name)("asker.id") for name in ("may_see", "may_write", "may_administer")}
+        if not callable(getattr(made, "scope", None)):
+            return ["it has no method scope."]
+    except Exception as problem:  # whatever a host's module raises when it is imported
+        return [f"{type(problem).__name__}: {problem}"]
+    found = [
+        f"{name} gives {type(given).__name__}, not SQL."
+        for name, given in conditions.items()
+        if not isinstance(given, str)
+    ]
+    if not found and ask:
+        kind = Thread._meta.get_field("owner").db_type(connection())
+        for name, condition in conditions.items():
+            try:
+                with undone_on_error():
+                    rows(
+                        f"EXPLAIN SELECT FROM chat_threads, (SELECT %(user)s::{kind} AS id) asker WHERE {condition}",
+                        user=None,
+                    )
+            except (DatabaseError, ValueError) as problem:
+                found.append(f"{name}: {str(problem).splitlines()[0]}")
+    return found
 
 
 def visible_conversations(asked: Iterable[tuple[Scope, UUID]]) -> set[tuple[Scope, UUID]]:

@@ -10,9 +10,9 @@ from typing import Any, Required, TypedDict, Unpack
 from chat.errors import Contention, ThreadBusy, ThreadNotFound, TurnConflict
 from chat.store.messages import BUSY_SQL, CURRENT_CHILD, FRESH
 from chat.store.quotas import Limits, admitted, limits_of, refuse
-from chat.store.scope import VISIBLE_THREAD, Scope
+from chat.store.scope import WRITABLE_THREAD, Scope
 from chat.store.sql import ATTEMPTS, IntegrityError, Row, encoded, violated
-from chat.store.threads import find_thread, require_not_deleted, require_thread, thread_uuid
+from chat.store.threads import find_thread, require_not_deleted, require_writable, thread_uuid
 from chat.store.turns import THREAD_CHANNEL, TURN_COLUMNS, StoredTurn, find, message_id, stored_turn
 from chat.store.versions import Revision
 
@@ -77,7 +77,7 @@ def begin_turn(scope: Scope, thread_id: uuid.UUID, turn_id: str, **wanted: Unpac
         )
         if busy is not None:
             raise ThreadBusy(turn=busy["id"], turn_id=busy["turn_id"], status=busy["status"], cursor=f"{busy['id']}-0")
-        require_thread(scope, thread_id)
+        require_writable(scope, thread_id)
         if limits is not None:
             refuse(scope.user_id, limits)
         # What was in our way ended, or was deleted, between two statements: once more.
@@ -263,7 +263,7 @@ SELECT {TURN_COLUMNS},
 IN_THREAD = f"""
 WITH thread AS (
     SELECT id, updated_at, CASE WHEN title = '' THEN %(title)s::varchar ELSE '' END AS given FROM chat_threads
-     WHERE id = %(thread)s AND {VISIBLE_THREAD} {{within}} FOR NO KEY UPDATE
+     WHERE id = %(thread)s AND {WRITABLE_THREAD} {{within}} FOR NO KEY UPDATE
 """
 BEGIN = IN_THREAD + _from_thread(FOLLOWS, when=FRESH)
 BEGIN_IN_NEW_THREAD = """

@@ -10,9 +10,9 @@ import orjson
 
 from chat.errors import Contention, MessageNotFound, TurnNotFound
 from chat.models import BUSY, ENDED
-from chat.store.scope import VISIBLE_THREAD, Scope
+from chat.store.scope import VISIBLE_THREAD, WRITABLE_THREAD, Scope
 from chat.store.sql import ATTEMPTS, IntegrityError, encoded, row, rows, undone_on_error, violated
-from chat.store.threads import require_thread
+from chat.store.threads import require_thread, require_writable
 from chat.store.turns import StoredTurn
 from chat.store.usage import USAGE_COLUMNS, USAGE_VALUES, UsageFigures
 
@@ -132,7 +132,7 @@ def _insert(
         made = behind_the_last(
             f"""
             WITH thread AS (
-                SELECT id, updated_at FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD} FOR NO KEY UPDATE
+                SELECT id, updated_at FROM chat_threads WHERE id = %(thread)s AND {WRITABLE_THREAD} FOR NO KEY UPDATE
             ), message AS (
                 INSERT INTO chat_messages (thread_id, turn_id, role, parts, author_id, client_id, metadata, parent_id)
                 SELECT id, %(turn_id)s::varchar, %(role)s::varchar, %(parts)s::jsonb,
@@ -172,7 +172,7 @@ def _insert(
         )
         if there is not None:
             return stored_message(there)
-        require_thread(scope, thread_id)
+        require_writable(scope, thread_id)
     raise Contention
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from chat.errors import QueueFull, ThreadNotFound
+from chat.errors import Contention, QueueFull
 from chat.models import TurnStatus
 from chat.store.begin import FOLLOWS, MESSAGES, MODEL, NewUserMessage
 from chat.store.messages import BUSY_SQL
 from chat.store.quotas import admitted, are_counted, limits_of
-from chat.store.scope import VISIBLE_THREAD, Scope
+from chat.store.scope import VISIBLE_THREAD, WRITABLE_THREAD, Scope
 from chat.store.sql import encoded, one_transaction, row, rows
+from chat.store.threads import require_writable
 from chat.store.turns import THREAD_CHANNEL, TURN_COLUMNS, StoredTurn, message_id, stored_turn
 
 
@@ -39,8 +40,9 @@ def enqueue_turn(
     ``most`` turns wait.
     """
     with one_transaction():
-        if row(LOCK_VISIBLE, thread=thread_id, scope_user=scope.user_id) is None:
-            raise ThreadNotFound
+        if row(LOCK_WRITABLE, thread=thread_id, scope_user=scope.user_id) is None:
+            require_writable(scope, thread_id)
+            raise Contention  # it was shared a moment ago
         made = row(
             ENQUEUE,
             scope_user=scope.user_id,
@@ -159,7 +161,7 @@ def queued_message(turn: StoredTurn) -> dict[str, Any] | None:
 # wait for it: PostgreSQL ends such a session after five seconds.
 PATIENCE = "set_config('idle_in_transaction_session_timeout', '5s', true)"
 LOCK = f"SELECT id, {PATIENCE} FROM chat_threads WHERE id = %(thread)s AND deleted_at IS NULL FOR NO KEY UPDATE"
-LOCK_VISIBLE = f"SELECT id, {PATIENCE} FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD} FOR NO KEY UPDATE"
+LOCK_WRITABLE = f"SELECT id, {PATIENCE} FROM chat_threads WHERE id = %(thread)s AND {WRITABLE_THREAD} FOR NO KEY UPDATE"
 # Epoch 0: to promote it raises it, so a cancel and a promotion at the same instant have one outcome.
 ENQUEUE = f"""
 WITH queue AS (

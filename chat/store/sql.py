@@ -24,6 +24,7 @@ from psycopg.types.datetime import TimestamptzLoader
 
 from chat import conf
 from chat.models import Turn
+from chat.store.scope import with_policy
 
 __all__ = [
     "ATTEMPTS",
@@ -99,7 +100,7 @@ def rows(statement: str, **params: Any) -> list[Row]:
     with connection().cursor() as cursor:
         # Django's own loader of times is Python, and takes longer than all else that is done with a row.
         cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
-        cursor.execute(statement, params)
+        cursor.execute(with_policy(statement), params)
         columns = cursor.description  # put together anew whenever it is asked for
         if columns is None:
             return []

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from chat.errors import Contention, ThreadNotFound
-from chat.store.scope import VISIBLE_THREAD, Scope
+from chat.errors import Contention, ReadOnly, ThreadNotFound
+from chat.store.scope import OWNED_THREAD, VISIBLE_THREAD, WRITABLE_THREAD, Scope
+from chat.store.search import NEWEST, query_of
 from chat.store.sql import ATTEMPTS, Row, decoded, encoded, row, rows
 
-COLUMNS = "id, client_id, title, metadata, archived_at, created_at, updated_at"
+COLUMNS = f"""id, owner_id, client_id, title, metadata, archived_at, created_at, updated_at,
+       {WRITABLE_THREAD} AS may_write"""
 
 
 def thread_uuid(name: str) -> uuid.UUID | None:
@@ -101,12 +103,18 @@ def create_thread(scope: Scope, *, title: str = "", client_id: str | None = None
         metadata=encoded(metadata or {}),
     )
     assert made is not None
-    return _read(made)
+    return thread_of_row(made)
 
 
 def require_thread(scope: Scope, thread_id: uuid.UUID) -> None:
     """Raises ThreadNotFound unless the asker may see this thread."""
     read_thread(scope, thread_id)
+
+
+def require_writable(scope: Scope, thread_id: uuid.UUID) -> None:
+    """Raises ThreadNotFound unless the asker may see this thread, ReadOnly unless they may write in it."""
+    if not read_thread(scope, thread_id)["may_write"]:
+        raise ReadOnly
 
 
 def read_thread(scope: Scope, thread_id: uuid.UUID) -> Row:
@@ -128,8 +136,12 @@ def update_thread(
     metadata: Any = None,
     archived: bool | None = None,
 ) -> Row:
-    """Change what is not None. Renaming or archiving is no activity: ``updated_at`` stays. Raises ThreadNotFound."""
-    return _found(
+    """Change what is not None. Who may write a thread may rename it; the rest is its owner's. Renaming or archiving is
+    no activity: ``updated_at`` stays. Raises ThreadNotFound, ReadOnly.
+    """
+    return _changed(
+        scope,
+        thread_id,
         row(
             f"""
             UPDATE chat_threads
@@ -137,14 +149,15 @@ def update_thread(
                    metadata = coalesce(%(metadata)s::jsonb, metadata),
                    archived_at = CASE WHEN %(archived)s::boolean IS NULL THEN archived_at
                                       WHEN %(archived)s THEN coalesce(archived_at, clock_timestamp()) END
-             WHERE id = %(id)s AND {VISIBLE_THREAD} RETURNING {COLUMNS}
+             WHERE id = %(id)s AND {WRITABLE_THREAD if metadata is archived is None else OWNED_THREAD}
+            RETURNING {COLUMNS}
             """,
             id=thread_id,
             scope_user=scope.user_id,
             title=title,
             metadata=None if metadata is None else encoded(metadata),
             archived=archived,
-        )
+        ),
     )
 
 
@@ -168,16 +181,20 @@ def replace_title(thread_id: uuid.UUID, title: str, *, instead_of: str) -> bool:
 
 
 def delete_thread(scope: Scope, thread_id: uuid.UUID) -> None:
-    """Soft delete: the thread is seen nowhere any more, its rows stay. Raises ThreadNotFound."""
-    _found(
+    """Soft delete, by its owner: the thread is seen nowhere any more, its rows stay. Raises ThreadNotFound,
+    ReadOnly.
+    """
+    _changed(
+        scope,
+        thread_id,
         row(
             f"""
             UPDATE chat_threads SET deleted_at = clock_timestamp()
-             WHERE id = %(id)s AND {VISIBLE_THREAD} RETURNING {COLUMNS}
+             WHERE id = %(id)s AND {OWNED_THREAD} RETURNING {COLUMNS}
             """,
             id=thread_id,
             scope_user=scope.user_id,
-        )
+        ),
     )
 
 
@@ -196,9 +213,10 @@ def list_threads(
     limit: int = 50,
     q: str = "",
     archived: bool | None = False,
+    mine: bool = False,
 ) -> list[Row]:
-    """Threads, newest activity first, at most ``limit``. ``q`` is a part of the title, ``%`` and ``_`` mean
-    themselves; ``archived`` None takes both kinds.
+    """Threads, newest activity first, at most ``limit``. ``q`` is a part of the title, or what a search finds among the
+    newest messages that hold it; ``archived`` None takes both kinds; ``mine`` leaves out what others share.
     """
     found = rows(
         f"""
@@ -207,24 +225,43 @@ def list_threads(
            AND (%(updated_at)s::timestamptz IS NULL
                 OR updated_at < %(updated_at)s OR (updated_at = %(updated_at)s AND id > %(id)s))
            AND (%(archived)s::boolean IS NULL OR (archived_at IS NOT NULL) = %(archived)s)
-           AND (%(q)s = '' OR title ILIKE %(q)s)
+           AND (NOT %(mine)s OR owner_id = %(scope_user)s) {FOUND.format(query=query_of(q)) if q else ""}
          ORDER BY updated_at DESC, id LIMIT %(limit)s
         """,
         scope_user=scope.user_id,
         updated_at=after and after.updated_at,
         id=after and after.id,
         archived=archived,
-        q=q and "%" + q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%",
+        mine=mine,
+        q=q,
+        like="%" + q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%",
+        newest=NEWEST,
         limit=limit,
     )
-    return [_read(thread) for thread in found]
+    return [thread_of_row(thread) for thread in found]
 
 
-def _read(thread: Row) -> Row:
+FOUND = f"""AND (title ILIKE %(like)s OR id IN (
+               SELECT hit.thread_id FROM (
+                   SELECT s.thread_id FROM chat_search s JOIN chat_threads ON chat_threads.id = s.thread_id
+                     LEFT JOIN chat_messages m ON m.id = s.message_id
+                    WHERE s.vector @@ {{query}} AND {VISIBLE_THREAD}
+                      AND (s.message_id IS NULL OR (m.is_current AND m.deleted_at IS NULL))
+                    ORDER BY s.id DESC LIMIT %(newest)s) hit))"""
+
+
+def thread_of_row(thread: Row) -> Row:
     return {**thread, "metadata": decoded(thread["metadata"])}
+
+
+def _changed(scope: Scope, thread_id: uuid.UUID, thread: Row | None) -> Row:
+    if thread is None:
+        read_thread(scope, thread_id)
+        raise ReadOnly
+    return thread_of_row(thread)
 
 
 def _found(thread: Row | None) -> Row:
     if thread is None:
         raise ThreadNotFound
-    return _read(thread)
+    return thread_of_row(thread)

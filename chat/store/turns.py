@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from chat.errors import TurnNotFound
+from chat.errors import ReadOnly, TurnNotFound
 from chat.models import TurnStatus
-from chat.store.scope import VISIBLE_CHAT, VISIBLE_THREAD, Scope
+from chat.store.scope import VISIBLE_CHAT, VISIBLE_THREAD, WRITABLE_THREAD, Scope
 from chat.store.sql import decoded, row
 
 
@@ -116,13 +116,14 @@ def last_position(scope: Scope, thread_id: uuid.UUID) -> tuple[int, int]:
 def request_stop(scope: Scope, conversation: uuid.UUID, *, only: int | None = None) -> int | None:
     """Note that the live turn is to stop, tell all processes, and return its number; None when no turn is live.
 
-    Whether the stop or the turn's own end comes first is decided by ``finalize_assistant_turn``.
+    Whether the stop or the turn's own end comes first is decided by ``finalize_assistant_turn``. Raises ReadOnly for a
+    thread that the asker sees and may not write in.
     """
     stopped = row(
         f"""
         WITH stopped AS (
         UPDATE chat_turns SET stop_requested_at = coalesce(stop_requested_at, clock_timestamp())
-         WHERE (thread_id = (SELECT id FROM chat_threads WHERE id = %(conversation)s AND {VISIBLE_THREAD})
+         WHERE (thread_id = (SELECT id FROM chat_threads WHERE id = %(conversation)s AND {WRITABLE_THREAD})
                 OR copilot_chat_id = (SELECT id FROM copilot_chats WHERE id = %(conversation)s AND {VISIBLE_CHAT}))
            AND status = 'streaming' AND (%(only)s::bigint IS NULL OR id = %(only)s) RETURNING id
         )
@@ -132,7 +133,20 @@ def request_stop(scope: Scope, conversation: uuid.UUID, *, only: int | None = No
         scope_user=scope.user_id,
         only=only,
     )
+    if stopped is None:
+        _require_writable(scope, conversation)
     return stopped["id"] if stopped else None
+
+
+def _require_writable(scope: Scope, conversation: uuid.UUID) -> None:
+    if row(
+        f"""
+        SELECT 1 FROM chat_threads WHERE id = %(conversation)s AND {VISIBLE_THREAD} AND NOT {WRITABLE_THREAD}
+        """,
+        conversation=conversation,
+        scope_user=scope.user_id,
+    ):
+        raise ReadOnly
 
 
 def request_stop_anyway(pk: int) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from django.db import transaction
 
-from chat.errors import MessageNotFound, ThreadBusy
+from chat.errors import MessageNotFound, ReadOnly, ThreadBusy
 from chat.store.messages import BUSY_SQL, COLUMNS, StoredMessage, stored_message
-from chat.store.scope import VISIBLE_THREAD, Scope
+from chat.store.scope import VISIBLE_THREAD, WRITABLE_THREAD, Scope
 from chat.store.sql import connection, row, rows
 
 
@@ -110,12 +110,13 @@ def restore(scope: Scope, message_id: int) -> uuid.UUID:
     """Make a version current again, with what was current behind it when it last was; returns the thread's id.
 
     Race: a send to the same thread. Both take its lock, and a turn that is live or waits refuses the restore. Raises
-    MessageNotFound; ThreadBusy, then nothing has changed.
+    MessageNotFound; ReadOnly, ThreadBusy, then nothing has changed.
     """
     with transaction.atomic(using=connection().alias):
         found = row(
             f"""
-            SELECT chat_threads.id AS thread FROM chat_messages m JOIN chat_threads ON chat_threads.id = m.thread_id
+            SELECT chat_threads.id AS thread, {WRITABLE_THREAD} AS may_write
+              FROM chat_messages m JOIN chat_threads ON chat_threads.id = m.thread_id
              WHERE m.id = %(message)s AND m.current_at IS NOT NULL AND m.deleted_at IS NULL AND {VISIBLE_THREAD}
                FOR NO KEY UPDATE OF chat_threads
             """,
@@ -124,6 +125,8 @@ def restore(scope: Scope, message_id: int) -> uuid.UUID:
         )
         if found is None:
             raise MessageNotFound
+        if not found["may_write"]:
+            raise ReadOnly
         thread: uuid.UUID = found["thread"]
         busy = row(
             f"""

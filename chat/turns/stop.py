@@ -13,6 +13,7 @@ from chat.store.finalize import Ended, finalize_assistant_turn
 from chat.store.queue import abandoned_turns
 from chat.store.scope import Scope
 from chat.store.stream_log import LogRow
+from chat.store.threads import require_writable
 from chat.store.turns import StoredTurn, read_turn, request_stop, request_stop_anyway
 from chat.store.usage import UsageFigures
 from chat.turns import envelope
@@ -36,13 +37,16 @@ async def stop_conversation(scope: Scope, conversation: uuid.UUID, *, only: int 
 
 
 async def stop_turn(scope: Scope, pk: int) -> StoredTurn:
-    """Ask one turn to stop, or cancel it if it is still queued; returns it as it stood before. Raises TurnNotFound.
+    """Ask one turn to stop, or cancel it if it is still queued; returns it as it stood before. Raises TurnNotFound,
+    ReadOnly.
 
     Race: a queued turn that is promoted in this moment. The cancel is a compare-and-set on its epoch, which a
     promotion raises; when it comes too late, the turn is stopped like any live one.
     """
     turn = await in_thread(read_turn, scope, pk)
     if turn.status == TurnStatus.QUEUED:
+        if turn.thread_id is not None:
+            await in_thread(require_writable, scope, turn.thread_id)
         cancelled = await in_thread(_cancel_queued, turn)
         if cancelled:
             return turn

@@ -233,3 +233,12 @@ def pks(operator: Client, model: type[Model], **query: object) -> set[object]:
     answer = operator.get(list_url(model), query)
     assert answer.status_code == 200
     return {row.pk for row in answer.context["cl"].result_list}
+
+
+def test_messages_and_threads_are_found_by_the_words_of_a_message(admin_client: Client) -> None:
+    found = MessageFactory.create(parts=[{"type": "text", "text": "Down by the old harbour"}])
+    MessageFactory.create(parts=[{"type": "text", "text": "Up the hill"}])
+    for page, pk in (("message", found.pk), ("thread", found.thread_id)):
+        content = admin_client.get(f"/admin/chat/{page}/?q=old+harbour").content.decode()
+        assert f"/admin/chat/{page}/{pk}/change/" in content
+        assert content.count("field-number" if page == "message" else "field-name") == 1
