@@ -113,6 +113,7 @@ ENDPOINTS: dict[str, dict[str, Case]] = {
     "thread": {"GET": Case(reads()), "PATCH": Case(writes(), {"title": "x"}), "DELETE": Case(writes(204))},
     "thread-state": {"GET": Case(reads())},
     "messages": {"GET": Case(reads()), "POST": Case(writes(201), {"role": "user", "content": "x"})},
+    "message": {"GET": Case(reads())},
     "message-versions": {"GET": Case(reads())},
     "message-restore": {"POST": Case(writes())},
     "thread-restore": {"POST": Case(own(), before=in_trash)},
