@@ -56,6 +56,9 @@ DEFAULTS: dict[str, Any] = {
     "MAX_QUEUED_TURNS": 20,
     # Seconds without a chunk after which an agent is taken for stuck, and its turn fails.
     "STALL_SECONDS": 300.0,
+    # Seconds for which a turn waits for a person to approve a tool call, or for a client to run one; then it is
+    # stopped. 0: for ever.
+    "APPROVAL_SECONDS": 24 * 3600.0,
     # Seconds between comment lines on an idle stream, so that proxies keep it open.
     "KEEP_ALIVE_SECONDS": 15.0,
     # Seconds after which the reader of an open stream is shut out at the latest who has logged out or lost the thread.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
 from pydantic import Field
@@ -70,18 +70,18 @@ def _decision(value: Any, at: str) -> Decision:
     said = validated(value, DecisionBody, at)
     if said.tool_call_id is None and said.approval_id is None:
         raise InvalidInput(f"{at}.tool_call_id", "tool_call_id or approval_id says which call is meant.")
-    named = {"field": at, "call": said.tool_call_id, "approval": said.approval_id}
+    meant = Decision(at, "", said.tool_call_id, said.approval_id)
     for key in ("tool_call_id", "approval_id", "reason", "input", "output", "error"):
         check(getattr(said, key), f"{at}.{key}")
     given = [said.approved is not None, "output" in said.model_fields_set, said.error is not None]
     if sum(given) != 1:
         raise InvalidInput(at, "A decision has exactly one of approved, output and error.")
     if said.approved is None:
-        return Decision(verdict="answered", output=said.output, error=said.error or "", **named)
+        return replace(meant, verdict="answered", output=said.output, error=said.error or "")
     if said.input is not None and not said.approved:
         raise InvalidInput(f"{at}.input", "Only a call that is approved may be changed.")
     verdict = "approved" if said.approved else "denied"
-    return Decision(verdict=verdict, reason=said.reason, input=said.input, **named)
+    return replace(meant, verdict=verdict, reason=said.reason, input=said.input)
 
 
 def reposted_decisions(message: Any, calls: Iterable[tuple[str, str]], at: str) -> list[Decision]:
