@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from chat.models import ApprovalStatus
+from chat.models import ApprovalStatus, TurnStatus
 from chat.protocol.canonical import Canonical
 from chat.protocol.chunks import Chunk, Part
 from chat.protocol.fold import AssistantContentBuilder
@@ -78,11 +78,21 @@ class Draft:
                 chunks += self.canonical.feed({"type": "tool-output-error", "errorText": call.error, **named})
             elif call.status == ApprovalStatus.ANSWERED:
                 chunks += self.canonical.feed({"type": "tool-output-available", "output": call.output, **named})
-        if chunks:
-            before = self._size()
-            self.apply(chunks)
-            self._bytes += self._size() - before  # no model has written that
+        self._apply_ours(chunks)
         return chunks
+
+    def closed(self, status: TurnStatus) -> tuple[list[Chunk], str]:
+        """The chunks that close what is open at an end of this kind, and the finish reason."""
+        if status == TurnStatus.COMPLETED:
+            closing, finish_reason = self.canonical.complete(), self.canonical.finish_reason or "stop"
+        elif status == TurnStatus.AWAITING_APPROVAL:
+            closing, finish_reason = self.canonical.park(), "tool-calls"
+        elif status == TurnStatus.FAILED:
+            closing, finish_reason = self.canonical.fail(), "error"
+        else:
+            closing, finish_reason = self.canonical.stop(), "other"
+        self._apply_ours(closing)
+        return closing, finish_reason
 
     @property
     def waits(self) -> bool:
@@ -117,6 +127,13 @@ class Draft:
             return UsageFigures(source="missing")
         tokens = max(1, tokens)
         return UsageFigures(source="estimated", completion_tokens=tokens, total_tokens=tokens)
+
+    def _apply_ours(self, chunks: list[Chunk]) -> None:
+        """Chunks of a later leg that no model has written."""
+        before = self._size() if self._calls else 0
+        self.apply(chunks)
+        if self._calls:
+            self._bytes += self._size() - before
 
     def _size(self) -> int:
         return self.builder.stats()["bytes"]

@@ -7,7 +7,6 @@ from typing import Any
 
 from chat.models import TurnStatus
 from chat.protocol import sse
-from chat.protocol.chunks import Chunk
 from chat.store.crossing import in_thread_with_patience
 from chat.store.finalize import Ended, finalize_assistant_turn
 from chat.store.stream_log import LogRow
@@ -44,7 +43,7 @@ async def finish(turn: StoredTurn, outcome: Outcome, stream: TurnStream, draft: 
     status = outcome.status
     if status == TurnStatus.COMPLETED and draft.waits:
         status = TurnStatus.AWAITING_APPROVAL
-    closing, finish_reason = closed(draft, status)
+    closing, finish_reason = draft.closed(status)
     await load_list(draft.meter)
     usage, counted = draft.figures(turn.model), len(draft.meter.calls)
     ending = envelope.ending(
@@ -79,22 +78,11 @@ async def finish(turn: StoredTurn, outcome: Outcome, stream: TurnStream, draft: 
     return ended
 
 
-def closed(draft: Draft, status: TurnStatus) -> tuple[list[Chunk], str]:
-    """The chunks that close what is open at an end of this kind, and the finish reason."""
-    if status == TurnStatus.COMPLETED:
-        closing, finish_reason = draft.canonical.complete(), draft.canonical.finish_reason or "stop"
-    elif status == TurnStatus.AWAITING_APPROVAL:
-        closing, finish_reason = draft.canonical.park(), "tool-calls"
-    elif status == TurnStatus.FAILED:
-        closing, finish_reason = draft.canonical.fail(), "error"
-    else:
-        closing, finish_reason = draft.canonical.stop(), "other"
-    draft.apply(closing)
-    return closing, finish_reason
-
-
 def _store(turn: StoredTurn, *, status: TurnStatus, **ending: Any) -> Ended:
-    with commit("park" if status == TurnStatus.AWAITING_APPROVAL else "finish"):
+    if status == TurnStatus.AWAITING_APPROVAL:
+        with commit("park"):
+            return finalize_assistant_turn(turn, status=status, **ending)
+    with commit("finish"):
         return finalize_assistant_turn(turn, status=status, **ending)
 
 

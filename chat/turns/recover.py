@@ -18,7 +18,7 @@ from chat.streams.writer import process_name
 from chat.telemetry import commit
 from chat.turns import envelope
 from chat.turns.draft import Draft
-from chat.turns.finish import closed, shown
+from chat.turns.finish import shown
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def end_from_log(
     added: list[Chunk] = [] if progress.log else envelope.opening(turn)
     draft.apply(added)
     added += draft.decided([replace(call, changed_input=None) for call in progress.calls])
-    closing, finish_reason = closed(draft, status)
+    closing, finish_reason = draft.closed(status)
     usage = draft.figures(turn.model)
     ending = envelope.ending(
         status, finish_reason=finish_reason, usage=shown(usage), error_code=error_code, error_text=error_text

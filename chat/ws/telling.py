@@ -72,8 +72,9 @@ class Telling:
                 return
             self._told[turn.pk] = now
             if turn.ended or turn.waiting:
-                if turn.pk not in self._positions and turn.last_seq:
-                    self._begin(turn)  # it began and came to its end while nobody looked
+                stream = self._streams.get(turn.pk)
+                if self._positions.get(turn.pk, 0) < turn.last_seq and (stream is None or stream.done()):
+                    self._begin(turn)  # it began, or went on, and came to its end while nobody looked
                 await self._rest(turn)
                 await self._send(server_frame("turn", turns.shown(turn)))
             else:

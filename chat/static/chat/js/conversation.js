@@ -24,6 +24,7 @@ export class Conversation {
   #isKnown = false; // the server has the thread
   #feed = null; // none in a thread that is new, or cannot be read
   #live = null; // the turn that streams, or that was sent and will
+  #waits = null; // the turn that waits for decisions
   #over = new Set(); // turns that have ended: older news of them is no news
   #accepted = new Set(); // names of turns that the server has
   #sending = Promise.resolve(); // one after the other, so that they run in the order in which they were written
@@ -47,6 +48,7 @@ export class Conversation {
     this.#log.clear();
     this.#setEarlier(null);
     this.#setLive(null);
+    this.#waits = null;
     this.#over.clear();
     this.#accepted.clear();
     this.#thread = threadId;
@@ -87,7 +89,8 @@ export class Conversation {
     const [thread, draft] = [this.#thread, this.#isKnown ? this.#thread : null];
     let response;
     try {
-      const sent = this.#sending.then(() => api.send(thread, name, question.text));
+      const onBusy = this.#waits ? "stop" : "enqueue"; // who says something else has decided, too
+      const sent = this.#sending.then(() => api.send(thread, name, question.text, onBusy));
       this.#sending = sent.catch(() => {});
       response = await sent;
     } catch (error) {
@@ -202,15 +205,48 @@ export class Conversation {
   }
 
   #take(cursor, chunk) {
-    if (this.#live?.turn !== Number(cursor.split("-")[0])) return;
+    const turn = Number(cursor.split("-")[0]);
+    if (this.#waits?.turn === turn) return this.#takeUndecided(chunk);
+    if (this.#live?.turn !== turn) return undefined;
     this.#live.take(chunk);
-    if (this.#live.ended) this.#ended(this.#live);
+    return this.#live.ended && this.#ended(this.#live);
+  }
+
+  // Chunks of a turn that waits, and does not go on: it is stopped.
+  #takeUndecided(chunk) {
+    const undecided = this.#waits;
+    undecided.take(chunk);
+    if (!undecided.ended) return;
+    this.#waits = null;
+    this.#ended(undecided);
+  }
+
+  // A turn waits for decisions on these calls. What waits is not live: nothing is on its way, and nothing to stop.
+  #wait(live, calls) {
+    const isNew = this.#waits?.turn !== live.turn;
+    this.#waits = live;
+    if (this.#live === live) this.#setLive(null);
+    live.wait(calls, (call, decision) => this.#decide(call, decision));
+    if (isNew) this.#announce("The answer waits for your decision.");
+  }
+
+  async #decide(call, decision) {
+    const { turn } = this.#waits;
+    try {
+      await api.decide(turn, call.tool_call_id, decision);
+      this.#composer.focus(); // the button is gone
+      if (!this.#feed?.overSocket) this.#feed?.refresh();
+    } catch (error) {
+      this.#tell(error);
+      this.#feed?.refresh(); // somebody else has decided, say
+    }
   }
 
   // How a turn stands now. Old news may come again, and in any order.
   async #told(told) {
     const { turn, turn_id: name, status, assistant_message_id: answer } = told;
-    if (this.#over.has(turn) || (answer !== null && this.#log.isWhole(answer))) return;
+    const isWaited = this.#waits?.turn === turn;
+    if (this.#over.has(turn) || (!isWaited && answer !== null && this.#log.isWhole(answer))) return;
     if (status === "queued") {
       if (this.#live?.turn === turn) return;
       if (this.#live?.name === name) this.#demote();
@@ -218,6 +254,8 @@ export class Conversation {
       else await this.#redraw(); // another tab's: the state has its text
     } else if (status === "streaming") {
       if (!this.#begin(told)) await this.#redraw();
+    } else if (status === "awaiting_approval" && (isWaited || this.#live?.turn === turn)) {
+      this.#wait(isWaited ? this.#waits : this.#live, told.approvals);
     } else if (answer === null) {
       this.#forget(turn, name);
     } else {
@@ -230,6 +268,13 @@ export class Conversation {
   #begin(told) {
     const { turn, turn_id: name, user_message_id: question, assistant_message_id: answer } = told;
     if (this.#live?.turn === turn) return true;
+    if (this.#waits?.turn === turn) {
+      const live = this.#waits;
+      this.#waits = null;
+      live.goOn();
+      this.#setLive(live, "Answering.");
+      return true;
+    }
     if (this.#live?.name === name) {
       this.#live.begun(told);
       if (this.#stopWanted) this.stop();
@@ -258,12 +303,18 @@ export class Conversation {
   }
 
   // Makes the page show what the state says, whatever it shows. `accepted`: what the server had when it was asked.
-  #draw({ thread, messages, earlier, cursor, turn: told, queued }, accepted = []) {
+  #draw({ thread, messages, earlier, cursor, turn: told, approvals, queued }, accepted = []) {
     const first = this.#pane.hasAttribute("aria-busy");
     this.#pane.removeAttribute("aria-busy");
     if (thread.id !== this.#thread) {
       this.#thread = thread.id;
       this.#named();
+    }
+    const [asked] = approvals;
+    if (asked && this.#live?.turn === asked.turn) this.#wait(this.#live, approvals);
+    if (this.#waits && this.#waits.turn !== asked?.turn && this.#waits.turn !== told?.turn) {
+      this.#log.remove(this.#waits.answer); // what is stored of it takes its place
+      this.#waits = null;
     }
     const live = told && !this.#over.has(told.turn) ? told : null;
     // An answer that came late may be older than the live turn.
@@ -277,12 +328,20 @@ export class Conversation {
     for (const name of accepted) if (!waiting.has(name) && name !== live?.turn_id) this.#withdraw(name);
     if (live && (this.#live?.name === live.turn_id || this.#outbox.has(live.turn_id))) this.#begin(live);
     if (this.#log.merge(messages) || first) this.#setEarlier(earlier);
+    if (asked) this.#wait(this.#waits ?? this.#stored(asked, messages), approvals);
     if (live) this.#begin(live);
     if (past) this.#ended(past);
     const known = queued.filter(({ turn }) => !this.#over.has(turn) && turn !== this.#live?.turn);
     this.#outbox.sync(known, ({ turn_id: name, message }) => new UserMessage(name, message.parts));
     if (first) this.#follower.follow();
     this.#expect();
+  }
+
+  // The turn that waits, whose answer is among these messages.
+  #stored({ turn, message_id: id }, messages) {
+    const { turn_id: name } = messages.find((message) => message.id === id);
+    const question = messages.find((message) => message.turn_id === name && message.role === "user");
+    return LiveTurn.waiting(turn, name, question && this.#log.find(question.id), this.#log.find(id));
   }
 
   #ended(live) {
@@ -324,7 +383,7 @@ export class Conversation {
     this.#stopWanted = false;
     this.#composer.live = live !== null;
     for (const message of live ? [live.question, live.answer] : []) {
-      if (!message.element.isConnected) this.#log.add(message);
+      if (message && !message.element.isConnected) this.#log.add(message);
     }
     if (announcement) this.#announce(announcement);
     this.#expect();
