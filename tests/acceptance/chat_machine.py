@@ -179,6 +179,26 @@ class ChatMachine(Clients):
             assert code in ("approval_not_found", "already_decided", "turn_ended"), answer.body
             assert code != "already_decided" or sent.verdict is not approved
 
+    @rule(thread=THREADS, slots=st.tuples(SLOTS, SLOTS), verdicts=st.tuples(st.booleans(), st.booleans()))
+    def two_decide_at_the_same_instant(self, thread: int, slots: tuple[int, int], verdicts: tuple[bool, bool]) -> None:
+        name = self.threads[thread]
+        if self._busy(name):
+            return
+        sent = self._new(name, "/approve")
+        self._post(sent, slots[0])
+        self._read_to_the_end(self.readers[-1])
+        if not is_parked(name):  # its server has died
+            return
+        servers = [self._server(slot) for slot in slots]
+        asked = [self._decide(sent, server[0], one) for server, one in zip(servers, verdicts, strict=True)]
+        for server in servers:
+            sent.may_go_on(server)
+        taken = [one.to_the_end(SLACK).status for one in asked]
+        self._note("two decisions:", sent.turn_id, servers, verdicts, taken)
+        wanted = [[200, 200]] if verdicts[0] == verdicts[1] else [[200, 409], [409, 200]]
+        assert taken in wanted, [one.answer.body for one in asked]
+        sent.verdict = verdicts[taken.index(200)]
+
     def _decide(self, sent: Sent, slot: int, approved: bool) -> Exchange:
         decision = {"tool_call_id": sent.call, "approved": approved}
         return self._open(slot, "POST", f"/api/turns/{sent.pk}/approvals/", {"decisions": [decision]})

@@ -2,19 +2,21 @@
 
 import * as api from "./api.js";
 import * as drafts from "./drafts.js";
+import { Earlier } from "./earlier.js";
 import { Feed } from "./feed.js";
 import { LiveTurn } from "./live-turn.js";
 import { MessageLog } from "./message-log.js";
 import { AssistantMessage, UserMessage, newId } from "./message.js";
 import { Outbox } from "./outbox.js";
 import { events } from "./sse.js";
+import { Undecided } from "./undecided.js";
 
 export class Conversation {
   #pane = document.getElementById("log");
   #log = new MessageLog(this.#pane);
   #outbox = new Outbox(document.getElementById("outbox"), (turn, name) => this.#cancel(turn, name));
   #welcome = document.getElementById("welcome");
-  #earlier = document.getElementById("earlier");
+  #earlier;
   #announcer = document.getElementById("announcer");
   #composer;
   #follower;
@@ -24,7 +26,7 @@ export class Conversation {
   #isKnown = false; // the server has the thread
   #feed = null; // none in a thread that is new, or cannot be read
   #live = null; // the turn that streams, or that was sent and will
-  #waits = null; // the turn that waits for decisions
+  #undecided = new Undecided((error) => this.#decided(error));
   #over = new Set(); // turns that have ended: older news of them is no news
   #accepted = new Set(); // names of turns that the server has
   #sending = Promise.resolve(); // one after the other, so that they run in the order in which they were written
@@ -35,7 +37,7 @@ export class Conversation {
     this.#composer = composer;
     this.#follower = follower;
     this.#on = on;
-    this.#earlier.addEventListener("click", () => this.#showEarlier());
+    this.#earlier = new Earlier(this.#log, follower, (error) => this.#composer.tellError(error));
   }
 
   // Shows a thread and goes on with its live answer, if there is one; null is a new thread.
@@ -46,9 +48,9 @@ export class Conversation {
     this.#outbox.unsent.forEach(({ text }) => drafts.add(this.#isKnown ? this.#thread : null, text));
     this.#outbox.clear();
     this.#log.clear();
-    this.#setEarlier(null);
+    this.#earlier.next = null;
     this.#setLive(null);
-    this.#waits = null;
+    this.#undecided.clear();
     this.#over.clear();
     this.#accepted.clear();
     this.#thread = threadId;
@@ -77,7 +79,7 @@ export class Conversation {
     } catch (error) {
       this.#stopWanted = false;
       this.#composer.allowStop();
-      this.#tell(error);
+      this.#composer.tellError(error);
     }
   }
 
@@ -89,7 +91,7 @@ export class Conversation {
     const [thread, draft] = [this.#thread, this.#isKnown ? this.#thread : null];
     let response;
     try {
-      const onBusy = this.#waits ? "stop" : "enqueue"; // who says something else has decided, too
+      const onBusy = this.#undecided.turn ? "stop" : "enqueue"; // who says something else has decided, too
       const sent = this.#sending.then(() => api.send(thread, name, question.text, onBusy));
       this.#sending = sent.catch(() => {});
       response = await sent;
@@ -140,7 +142,7 @@ export class Conversation {
     this.#withdraw(name);
     this.#composer.giveBack(question.text);
     if (this.#log.isEmpty && this.#outbox.isEmpty) this.#welcome.hidden = false;
-    this.#tell(error);
+    this.#composer.tellError(error);
   }
 
   #withdraw(name) {
@@ -170,7 +172,7 @@ export class Conversation {
       if (status === "stopped") this.#forget(turn, name); // else it has begun meanwhile, and is stopped
       this.#composer.focus();
     } catch (error) {
-      this.#tell(error);
+      this.#composer.tellError(error);
     }
   }
 
@@ -200,52 +202,27 @@ export class Conversation {
       this.#live?.answer.lost("Not shown any further. The answer goes on without you.");
       this.#setLive(null);
       if (error.status === 404) this.#on.missing();
-      else this.#tell(error, { label: "Try again", run: () => this.open(this.#thread) });
+      else this.#composer.tellError(error, { label: "Try again", run: () => this.open(this.#thread) });
     }
   }
 
   #take(cursor, chunk) {
     const turn = Number(cursor.split("-")[0]);
-    if (this.#waits?.turn === turn) return this.#takeUndecided(chunk);
-    if (this.#live?.turn !== turn) return undefined;
-    this.#live.take(chunk);
-    return this.#live.ended && this.#ended(this.#live);
+    if (this.#live?.turn === turn) this.#live.take(chunk);
+    const ended = this.#undecided.turn === turn ? this.#undecided.take(chunk) : this.#live?.ended && this.#live;
+    if (ended) this.#ended(ended);
   }
 
-  // Chunks of a turn that waits, and does not go on: it is stopped.
-  #takeUndecided(chunk) {
-    const undecided = this.#waits;
-    undecided.take(chunk);
-    if (!undecided.ended) return;
-    this.#waits = null;
-    this.#ended(undecided);
-  }
-
-  // A turn waits for decisions on these calls. What waits is not live: nothing is on its way, and nothing to stop.
+  // A turn waits for decisions on these calls.
   #wait(live, calls) {
-    const isNew = this.#waits?.turn !== live.turn;
-    this.#waits = live;
+    if (this.#undecided.wait(live, calls)) this.#announce("The answer waits for your decision.");
     if (this.#live === live) this.#setLive(null);
-    live.wait(calls, (call, decision) => this.#decide(call, decision));
-    if (isNew) this.#announce("The answer waits for your decision.");
-  }
-
-  async #decide(call, decision) {
-    const { turn } = this.#waits;
-    try {
-      await api.decide(turn, call.tool_call_id, decision);
-      this.#composer.focus(); // the button is gone
-      if (!this.#feed?.overSocket) this.#feed?.refresh();
-    } catch (error) {
-      this.#tell(error);
-      this.#feed?.refresh(); // somebody else has decided, say
-    }
   }
 
   // How a turn stands now. Old news may come again, and in any order.
   async #told(told) {
     const { turn, turn_id: name, status, assistant_message_id: answer } = told;
-    const isWaited = this.#waits?.turn === turn;
+    const isWaited = this.#undecided.turn === turn;
     if (this.#over.has(turn) || (!isWaited && answer !== null && this.#log.isWhole(answer))) return;
     if (status === "queued") {
       if (this.#live?.turn === turn) return;
@@ -255,7 +232,7 @@ export class Conversation {
     } else if (status === "streaming") {
       if (!this.#begin(told)) await this.#redraw();
     } else if (status === "awaiting_approval" && (isWaited || this.#live?.turn === turn)) {
-      this.#wait(isWaited ? this.#waits : this.#live, told.approvals);
+      this.#wait(isWaited ? this.#undecided.of(told) : this.#live, told.approvals);
     } else if (answer === null) {
       this.#forget(turn, name);
     } else {
@@ -268,11 +245,8 @@ export class Conversation {
   #begin(told) {
     const { turn, turn_id: name, user_message_id: question, assistant_message_id: answer } = told;
     if (this.#live?.turn === turn) return true;
-    if (this.#waits?.turn === turn) {
-      const live = this.#waits;
-      this.#waits = null;
-      live.goOn();
-      this.#setLive(live, "Answering.");
+    if (this.#undecided.turn === turn) {
+      this.#setLive(this.#undecided.goOn(), "Answering.");
       return true;
     }
     if (this.#live?.name === name) {
@@ -312,10 +286,7 @@ export class Conversation {
     }
     const [asked] = approvals;
     if (asked && this.#live?.turn === asked.turn) this.#wait(this.#live, approvals);
-    if (this.#waits && this.#waits.turn !== asked?.turn && this.#waits.turn !== told?.turn) {
-      this.#log.remove(this.#waits.answer); // what is stored of it takes its place
-      this.#waits = null;
-    }
+    this.#undecided.reconcile(asked, told?.turn, this.#log);
     const live = told && !this.#over.has(told.turn) ? told : null;
     // An answer that came late may be older than the live turn.
     const isReached = this.#live?.turn && this.#live.turn <= Number(cursor.split("-")[0]);
@@ -327,21 +298,14 @@ export class Conversation {
     for (const { turn_id: name, role } of messages) if (role === "user" && name !== live?.turn_id) this.#withdraw(name);
     for (const name of accepted) if (!waiting.has(name) && name !== live?.turn_id) this.#withdraw(name);
     if (live && (this.#live?.name === live.turn_id || this.#outbox.has(live.turn_id))) this.#begin(live);
-    if (this.#log.merge(messages) || first) this.#setEarlier(earlier);
-    if (asked) this.#wait(this.#waits ?? this.#stored(asked, messages), approvals);
+    if (this.#log.merge(messages) || first) this.#earlier.next = earlier;
+    if (asked) this.#wait(this.#undecided.of(asked, messages, this.#log), approvals);
     if (live) this.#begin(live);
     if (past) this.#ended(past);
     const known = queued.filter(({ turn }) => !this.#over.has(turn) && turn !== this.#live?.turn);
     this.#outbox.sync(known, ({ turn_id: name, message }) => new UserMessage(name, message.parts));
     if (first) this.#follower.follow();
     this.#expect();
-  }
-
-  // The turn that waits, whose answer is among these messages.
-  #stored({ turn, message_id: id }, messages) {
-    const { turn_id: name } = messages.find((message) => message.id === id);
-    const question = messages.find((message) => message.turn_id === name && message.role === "user");
-    return LiveTurn.waiting(turn, name, question && this.#log.find(question.id), this.#log.find(id));
   }
 
   #ended(live) {
@@ -352,30 +316,17 @@ export class Conversation {
     this.#on.ended();
   }
 
-  async #showEarlier() {
-    const { signal } = this.#leaving;
-    this.#earlier.disabled = true;
-    try {
-      const page = await api.messages(this.#earlier.dataset.next, signal);
-      this.#follower.keepPlace(() => {
-        this.#log.addStored(page.results);
-        this.#setEarlier(page.next);
-      });
-    } catch (error) {
-      if (!signal.aborted) this.#tell(error);
-    }
-    this.#earlier.disabled = false;
+  // A decision was taken, or not: somebody else has decided, say.
+  #decided(error) {
+    this.#composer.focus(); // the button is gone
+    if (error) this.#composer.tellError(error);
+    if (error || !this.#feed?.overSocket) this.#feed?.refresh();
   }
 
   #named() {
     this.#isKnown = true;
     this.#composer.rename(this.#thread);
     this.#on.started(this.#thread);
-  }
-
-  #setEarlier(next) {
-    this.#earlier.hidden = !next;
-    this.#earlier.dataset.next = next ?? "";
   }
 
   #setLive(live, announcement) {
@@ -391,12 +342,6 @@ export class Conversation {
 
   #expect() {
     if (this.#feed) this.#feed.expecting = this.#live !== null || this.#outbox.isWaiting;
-  }
-
-  #tell(error, action) {
-    if (error.status !== 401) return this.#composer.tell(error.message, action);
-    const login = `${document.body.dataset.login}?next=${encodeURIComponent(location.pathname)}`;
-    return this.#composer.tell(error.message, { label: "Log in", href: login });
   }
 
   #announce(text) {
