@@ -100,7 +100,7 @@ DROP FUNCTION IF EXISTS chat_search_text(jsonb);
 class Migration(migrations.Migration):
     """The search's table, and the triggers that keep it. What was said before them is taken in by 0021."""
 
-    dependencies = [("chat", "0015_quotas")]
+    dependencies = [("chat", "0016_tool_approvals")]
 
     operations = [
         migrations.CreateModel(
