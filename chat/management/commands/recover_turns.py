@@ -10,8 +10,8 @@ from chat.turns.waiting import end_overdue
 
 class Command(BaseCommand):
     help = (
-        "End turns whose process is gone as interrupted, from their logs, and stop those on which nobody decided in time."
-        " Running servers do it by themselves."
+        "End turns whose process is gone as interrupted, from their logs, and stop those on which nobody decided in"
+        " time. Running servers do it by themselves."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
