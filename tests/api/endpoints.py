@@ -136,6 +136,6 @@ def arguments(world: World, name: str) -> dict[str, Any]:
     return {
         "thread_id": str(world.thread.pk),
         "chat_id": str(world.chat.pk),
-        "pk": world.answer.pk if name.startswith("message-") else world.turn.pk,
+        "pk": world.answer.pk if name.startswith("message") else world.turn.pk,
         **world.made,
     }

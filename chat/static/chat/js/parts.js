@@ -76,10 +76,12 @@ function toolView() {
     // Asks for a decision on the call (as the API tells it), which is said once; without a call, for none.
     ask(call, decide) {
       decision.hidden = !call;
-      if (!call) return;
+      if (!call) return setText(state, state.dataset.look === "waiting" ? "Decided" : state.textContent);
       const [yes, no] = decision.querySelectorAll("button");
       const { question, accept, refuse, run } = CLIENT_TOOLS[call.tool_name] ?? UNKNOWN_TOOL;
       const isApproval = call.kind === "approval";
+      setText(state, isApproval ? "Waiting for approval" : "Waiting for you");
+      state.dataset.look = "waiting";
       setText(find("tool-question"), isApproval ? "May this be done?" : question);
       setText(yes, isApproval ? "Approve" : accept);
       setText(no, isApproval ? "Deny" : refuse);
@@ -91,6 +93,7 @@ function toolView() {
       };
       yes.onclick = () => say(isApproval ? { approved: true } : { output: run() });
       no.onclick = () => say(isApproval ? { approved: false } : { error: "The user did not want it." });
+      return undefined;
     },
     update(part) {
       setText(find("tool-name"), part.toolName ?? part.type.slice("tool-".length));
