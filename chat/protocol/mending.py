@@ -16,7 +16,7 @@ import orjson
 from chat.errors import InvalidInput
 from chat.protocol.chunks import Part, is_data_type, is_provider_metadata
 from chat.protocol.history import ANSWERED
-from chat.protocol.sanitize import check, clean
+from chat.protocol.sanitize import check, clean, clean_text
 from chat.protocol.tool_calls import NO_RESULT
 
 #: Bytes of one part, with the file that may be in it.
@@ -41,7 +41,7 @@ def read_stored(text: str) -> Any:
         try:
             return clean(json.loads(text), MOST_BYTES)
         except (ValueError, RecursionError):
-            return [_unreadable(clean(text))]
+            return [_unreadable(text)]
 
 
 def mend(parts: Any, name: str) -> tuple[list[Part], list[str]]:
@@ -57,11 +57,10 @@ def mend(parts: Any, name: str) -> tuple[list[Part], list[str]]:
 
 
 def _part(part: Any, name: str, calls: set[str], wrong: list[str]) -> Part:
-    try:
-        check(part, "", MOST_BYTES)
-    except InvalidInput:
+    given = part
+    part = {clean_text(key): _safe(value) for key, value in given.items()} if isinstance(given, dict) else _safe(given)
+    if part != given:
         wrong.append("a value that cannot be read back")
-        part = clean(part, MOST_BYTES)
     if isinstance(part, str):
         wrong.append("text that is no part")
         return {"type": "text", "text": part, "state": "done"}
@@ -149,5 +148,13 @@ def _noted(mended: Part, part: Part, problem: str, wrong: list[str]) -> Part:
     return mended
 
 
+def _safe(value: Any) -> Any:
+    try:
+        check(value, "", MOST_BYTES)
+    except InvalidInput:
+        return clean(value, MOST_BYTES)
+    return value
+
+
 def _unreadable(value: Any) -> Part:
-    return {"type": UNREADABLE, "data": value}
+    return {"type": UNREADABLE, "data": clean(value, MOST_BYTES)}

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from chat.protocol.fold import fold
 from chat.protocol.history import model_history
 from chat.protocol.mending import UNREADABLE, mend, read_stored
+from chat.protocol.sanitize import MAX_DEPTH
 from chat.protocol.tool_calls import NO_RESULT
 from tests.scale import rounds
 from tests.unit.part_shapes import assert_valid_part
@@ -84,6 +85,17 @@ def test_each_kind_of_damage_is_mended_in_its_way(part: Any, mended: dict[str, A
     assert mend([part], "7")[0] == [mended]
     if mended["type"] != UNREADABLE:
         assert_valid_part(mended, ended=True)
+
+
+def test_a_value_may_be_as_deep_in_a_part_as_the_engine_lets_it_be() -> None:
+    deep: Any = 1
+    for _ in range(MAX_DEPTH):
+        deep = [deep]
+    parts = [{"type": "data-chart", "data": deep}]
+    assert mend(parts, "7") == (parts, [])
+    mended, wrong = mend([{"type": "odd", "data": deep}], "7")
+    assert wrong
+    assert mend(mended, "7") == (mended, [])
 
 
 def test_what_is_no_list_is_made_one() -> None:
