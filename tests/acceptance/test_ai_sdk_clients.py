@@ -219,7 +219,7 @@ def test_another_answer_takes_the_place_of_the_first_one(visit: Visit) -> None:
     visit.assert_same_when_fresh()
 
 
-def test_a_failed_or_aborted_other_answer_leaves_the_first_one(visit: Visit) -> None:
+def test_another_answer_that_fails_leaves_the_first_one(visit: Visit) -> None:
     page = visit.page()
     page.send("/tokens 3 0")
     (asked, answered) = visit.stored()
