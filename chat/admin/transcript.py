@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 
 from chat.admin.cells import dollars, span, status_label
 from chat.admin.parts import PartView, part_views, says
+from chat.admin.versions import Place, places
 from chat.models import ENDED, Message, Role, Thread, TokenUsage, Turn, TurnStatus, UsageSource
 
 # A page of a transcript ends at whichever comes first. The bytes are those on disk: without such a bound, a
@@ -35,6 +36,8 @@ class Entry:
     turn: Turn | None = None
     usage: str = ""
     badges: list[tuple[str, str]] = field(default_factory=list)  # look, text
+    version: Place | None = None
+    on_page: bool = False  # the version that is current
 
     @property
     def number(self) -> str:
@@ -46,6 +49,17 @@ class Entry:
         if message.role == Role.USER:
             return message.author.get_username() if message.author else ""
         return message.model or (self.turn.model if self.turn else "")
+
+    @property
+    def current_version(self) -> str:
+        """The number of the version that is current, where that is another one."""
+        return str(self.version.current) if self.version and self.version.current else ""
+
+    @property
+    def current_place(self) -> str:
+        """Where that one stands, as an address."""
+        place = f"#message-{self.current_version}"
+        return place if self.on_page or not self.version else f"?before={(self.version.current or 0) + 1}{place}"
 
     @property
     def turn_number(self) -> str:
@@ -99,6 +113,10 @@ def read_transcript(thread: Thread, *, before: int | None = None, with_turns: bo
     turns = _turns(thread, messages) if with_turns else {}
     usages = _usages(messages, turns.values()) if with_usage else {}
     entries = [Entry(message, part_views(message.parts, cut=CUT), badges=badges(message)) for message in messages]
+    versions = places(messages)
+    for entry in entries:
+        entry.version = versions.get(entry.message.pk)
+        entry.on_page = entry.version is not None and entry.version.current in ids
     for entry in _told_by(entries, turns):
         entry.turn = turns[entry.message.turn_id or ""]
     for entry in entries:
@@ -112,7 +130,7 @@ def badges(message: Message) -> list[tuple[str, str]]:
     metadata = message.metadata if isinstance(message.metadata, dict) else {}
     states = (
         (message.deleted_at is not None, "bad", "Deleted"),
-        (not message.is_current, "quiet", "Not current"),
+        (not message.is_current, "quiet", "Not current" if message.current_at else "Never current"),
         ("appended" in metadata, "waiting", "Written by a client"),
     )
     return [(look, text) for holds, look, text in states if holds]

@@ -28,7 +28,7 @@ def agent_problems() -> list[str]:
     if problem := run_problem(found):
         return [f"{path!r} {problem}"]
     title = getattr(found, "title", None)
-    if title is not None and not inspect.iscoroutinefunction(title):
+    if callable(title) and not inspect.iscoroutinefunction(title):
         return [f"{path!r} has a `title` that is no coroutine. Write `async def title(self, turn)`."]
     problems = getattr(found, "problems", None)
     if not callable(problems):

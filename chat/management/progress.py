@@ -25,13 +25,13 @@ def beside_the_bar(write: Callable[[str], object]) -> Callable[[str], None]:
 
 
 class Progress:
-    """A context manager. ``total`` chats will be gone through; the rate is in messages. The bar is drawn on standard
-    error, and gone in the end.
+    """A context manager. ``total`` chats, or whatever ``of`` says, will be gone through; the rate is in messages, where
+    some are told. The bar is drawn on standard error, and gone in the end.
     """
 
-    def __init__(self, total: int, say: Callable[[str], None]) -> None:
-        self._total, self._say = total, say
-        self._chats = self._messages = 0
+    def __init__(self, total: int, say: Callable[[str], None], *, of: str = "chats") -> None:
+        self._total, self._say, self._of = total, say, of
+        self._done = self._messages = 0
         self._begun = self._said = time.monotonic()
         self._bar: tqdm[Any] | None = None
         if sys.stderr.isatty():
@@ -44,17 +44,18 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def advance(self, chats: int, messages: int) -> None:
-        self._chats += chats
+    def advance(self, done: int, messages: int = 0) -> None:
+        self._done += done
         self._messages += messages
         if self._bar is not None:
             self._bar.set_description_str(self._so_far(), refresh=False)
-            self._bar.update(chats)
+            self._bar.update(done)
         elif time.monotonic() - self._said > EVERY:
             self._said = time.monotonic()
-            left = (self._total - self._chats) * (self._said - self._begun) / max(self._chats, 1)
+            left = (self._total - self._done) * (self._said - self._begun) / max(self._done, 1)
             self._say(f"{self._so_far()} · about {max(left, 0):.0f} s left")
 
     def _so_far(self) -> str:
-        rate = self._messages / max(time.monotonic() - self._begun, 0.001)
-        return f"{self._chats:,} of {self._total:,} chats · {self._messages:,} messages · {rate:,.0f}/s"
+        rate = (self._messages or self._done) / max(time.monotonic() - self._begun, 0.001)
+        messages = f" · {self._messages:,} messages" if self._messages else ""
+        return f"{self._done:,} of {self._total:,} {self._of}{messages} · {rate:,.0f}/s"

@@ -57,7 +57,7 @@ def model_history(messages: list[Message], max_chars: int = 0, *, answer: list[P
     if not said or said[-1]["role"] != "user":
         said.append(_said(WORDLESS))  # data for the agent's eyes, say
     if answer:
-        said.append({"id": "", "role": "assistant", "parts": [part for part in map(_part, answer) if part]})
+        said.append({"id": "", "role": "assistant", "parts": _told(answer)})
     if max_chars:
         said = _within(said, max_chars)
     if said[0]["role"] == "assistant":
@@ -78,13 +78,13 @@ def _readable(messages: list[Message]) -> Iterator[Message]:
 
 
 def _of_person(message: Message) -> Message | None:
-    parts = [part for part in map(_part, message["parts"]) if part and part["type"] in ("text", "file")]
+    parts = [part for part in _told(message["parts"]) if part["type"] in ("text", "file")]
     return {"id": message["id"], "role": message["role"], "parts": parts} if parts else None
 
 
 def _of_model(message: Message) -> Message | None:
     parts: list[Part] = []
-    for step in _steps([part for part in map(_part, message["parts"]) if part]):
+    for step in _steps(_told(message["parts"])):
         step = [part for part in step if "toolCallId" not in part or part["state"] in ANSWERED]
         # Reasoning alone is refused: what it led to is gone.
         if _says_something(step):
@@ -114,13 +114,19 @@ def _said(text: str) -> Message:
     return {"id": "", "role": "user", "parts": [{"type": "text", "text": text}]}
 
 
-def _part(part: Part) -> Part | None:
+def _told(parts: Any) -> list[Part]:
+    return [told for part in parts if (told := _part(part))] if isinstance(parts, list) else []
+
+
+def _part(part: Any) -> Part | None:
     """A part as it is told, or None. Any program may have written it: nothing is taken for granted."""
-    kind = part.get("type")
+    kind = part.get("type") if isinstance(part, dict) else None
     if not isinstance(kind, str):
         return None
-    if "toolCallId" in part:
+    if kind == "dynamic-tool" or kind.startswith("tool-"):
         return _call(part, kind)
+    if "toolCallId" in part:  # which says of a part that it is a call
+        part = {key: value for key, value in part.items() if key != "toolCallId"}
     if kind == "text":
         return part if isinstance(part.get("text"), str) and part["text"].strip() else None
     if kind == "reasoning":
@@ -128,14 +134,16 @@ def _part(part: Part) -> Part | None:
         signed = bool(metadata) and is_provider_metadata(metadata)
         return part if signed and isinstance(part.get("text"), str) else None
     if kind == "file":
-        return part if isinstance(part.get("url"), str) and isinstance(part.get("mediaType"), str) else None
+        return part if all(isinstance(part.get(key), str) and part[key] for key in ("url", "mediaType")) else None
     return part if kind in ("step-start", PROVIDER_DATA) else None
 
 
 def _call(part: Part, kind: str) -> Part | None:
     name = part.get("toolName") if kind == "dynamic-tool" else kind.removeprefix("tool-")
-    call, state = part["toolCallId"], part.get("state")
-    if state not in ANSWERED | DECIDED or not isinstance(name, str) or not isinstance(call, str) or not call:
+    call, state = part.get("toolCallId"), part.get("state")
+    if not (isinstance(name, str) and isinstance(call, str) and call):
+        return None
+    if not (isinstance(state, str) and state in ANSWERED | DECIDED):
         return None
     name = _ODD_IN_NAME.sub("_", name)[:_NAME_CHARS] or "tool"
     value = part.get("input")
@@ -146,6 +154,8 @@ def _call(part: Part, kind: str) -> Part | None:
     }
     if kind == "dynamic-tool":
         told["toolName"] = name
+    else:
+        told.pop("toolName", None)
     if state == "output-available":
         told.setdefault("output", None)
     elif state == "output-error" and not (isinstance(part.get("errorText"), str) and part["errorText"]):

@@ -242,6 +242,31 @@ def test_what_is_deleted_or_replaced_is_folded_and_marked(operator: Client) -> N
     assert "from a client" not in folds
 
 
+def test_versions_are_numbered_and_lead_to_the_one_that_is_current(operator: Client) -> None:
+    thread = ThreadFactory.create()
+    asked = MessageFactory.create(thread=thread, parts=said("Question"))
+    alone = MessageFactory.create(thread=thread, parts=said("Alone"), parent=asked)
+
+    def answer(text: str, **fields: Any) -> Message:
+        return MessageFactory.create(thread=thread, role="assistant", parts=said(text), parent=alone, **fields)
+
+    first = answer("First", is_current=False)
+    failed = answer("Failed", is_current=False, current_at=None, version_of=first)
+    third = answer("Third", version_of=first)
+    told = words(html(operator, page_url(thread)))
+    assert f"Assistant Not current Version 1 of 3, #{third.pk} is current" in told
+    assert f"Assistant Never current Version 2 of 3, #{third.pk} is current" in told
+    assert "Assistant Version 3 of 3 2" in told
+    assert told.count("Version") == 3
+    page = html(operator, page_url(thread))
+    assert page.count(f'href="#message-{third.pk}"') == 2
+    assert f'id="message-{third.pk}"' in page
+    page = html(operator, page_url(thread), before=str(failed.pk))
+    place = re.search(rf'href="(\?before={third.pk + 1}#message-{third.pk})"', page)
+    assert place
+    assert f'id="message-{third.pk}"' in html(operator, page_url(thread) + place[1].partition("#")[0])
+
+
 def test_a_long_thread_is_read_in_pages(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transcript_of_admin, "PAGE_MESSAGES", 4)
     thread = ThreadFactory.create()

@@ -15,10 +15,12 @@ from chat.protocol import chunks as made
 from chat.protocol.canonical import Canonical
 from chat.protocol.chunks import Chunk, is_well_formed
 from chat.protocol.fold import AssistantContentBuilder, fold
+from chat.protocol.mending import mend
 from chat.protocol.replay import coalesce, replay
 from chat.protocol.sanitize import clean
 from chat.protocol.sse import encode, frame
 from tests.clients.oracle import NpmClients, without_decisions
+from tests.unit.stored_parts import BROKEN_PARTS
 from tests.unit.strategies import ENDINGS, PLAIN_JSON, agent_output
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(1200)]
@@ -122,6 +124,15 @@ def test_an_input_that_is_being_written_looks_as_in_the_newest_client(
     log = canonical.feed(made.tool_input_start("c", "t")) + canonical.feed(made.tool_input_delta("c", text))
     stream = b"".join(frame(encode(chunk)) for chunk in log)
     assert npm_clients.read(stream)["ai-7"].parts == fold(log)
+
+
+@thorough
+@given(parts=BROKEN_PARTS)
+def test_whatever_was_stored_and_is_mended_they_take_as_history(npm_clients: NpmClients, parts: Any) -> None:
+    mended, _ = mend(parts, "7")
+    needs_v6 = any(part.get("state") == "output-denied" or "approval" in part for part in mended)
+    for version, verdict in npm_clients.read(frame(encode({"type": "start", "messageId": "7"})), mended).items():
+        assert verdict.history is None or (needs_v6 and version == "ai-5"), version
 
 
 def test_the_judge_tells_a_log_that_a_client_refuses(npm_clients: NpmClients) -> None:

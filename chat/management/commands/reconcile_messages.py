@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from chat.conf import Phase, phase
 from chat.management.intervals import FORMS, interval
+from chat.management.numbers import batch_size
 from chat.management.progress import Progress, beside_the_bar
 from chat.management.reconcile_report import JsonReport, Report, TextReport, as_json
 from chat.models import ReconcileMode
@@ -51,7 +52,7 @@ class Command(BaseCommand):
         )
         which.add_argument("--chat", type=UUID, action="append", metavar="ID", help="only this one; may be repeated")
         parser.add_argument(
-            "--batch-size", type=_batch_size, default=200, metavar="CHATS", help="compared at once (%(default)s)"
+            "--batch-size", type=batch_size, default=200, metavar="CHATS", help="compared at once (%(default)s)"
         )
         parser.add_argument("--json", action="store_true", help="print one JSON document, and progress on stderr")
         parser.set_defaults(mode=ReconcileMode.INSERT)
@@ -163,12 +164,6 @@ def _interval(text: str) -> tuple[timedelta, str]:
         return interval(text), text.strip()
     except ValueError as problem:
         raise argparse.ArgumentTypeError(str(problem)) from None
-
-
-def _batch_size(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 10000")
-    return int(text)
 
 
 def _reason(problem: BaseException) -> str:

@@ -1,0 +1,160 @@
+"""Stored parts that no client or provider takes, made into parts that both do.
+
+What the engine stores is never such; what an older program, an import or a statement by hand has left may be. Nothing
+is thrown away that says something: what cannot be a part becomes the data of one that nobody shows. The rule is the
+schema of the AI SDK's stored messages as its oldest clients have it. On top of it a call has its result, since the
+turn is over, and an id of its own in its message.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import orjson
+
+from chat.errors import InvalidInput
+from chat.protocol.chunks import Part, is_data_type, is_provider_metadata
+from chat.protocol.history import ANSWERED
+from chat.protocol.sanitize import check, clean, clean_text
+from chat.protocol.tool_calls import NO_RESULT
+
+#: Bytes of one part, with the file that may be in it.
+MOST_BYTES: Final = 1 << 26
+UNREADABLE: Final = "data-unreadable"
+#: By kind, the keys that must be text, and those that may be.
+TEXTS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "text": (("text",), ()),
+    "reasoning": (("text",), ()),
+    "file": (("url", "mediaType"), ("filename",)),
+    "source-url": (("sourceId", "url"), ("title",)),
+    "source-document": (("sourceId", "mediaType", "title"), ("filename",)),
+    "step-start": ((), ()),
+}
+
+
+def read_stored(text: str) -> Any:
+    """The value of a jsonb column as text, also one that PostgreSQL takes and a parser refuses."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:  # a number with hundreds of digits, say
+        try:
+            return clean(json.loads(text), MOST_BYTES)
+        except (ValueError, RecursionError):
+            return [_unreadable(text)]
+
+
+def mend(parts: Any, name: str) -> tuple[list[Part], list[str]]:
+    """The parts of a message whose turn is over, as they can be read, and what was wrong with them, in words; nothing
+    given is changed. ``name`` goes into ids of calls that have none. What comes out is mended already.
+    """
+    wrong: list[str] = []
+    if not isinstance(parts, list):
+        wrong.append("no list of parts")
+        parts = [] if parts is None else [parts]
+    calls: set[str] = set()
+    return [_part(part, f"{name}-{place}", calls, wrong) for place, part in enumerate(parts)], wrong
+
+
+def _part(part: Any, name: str, calls: set[str], wrong: list[str]) -> Part:
+    given = part
+    part = {clean_text(key): _safe(value) for key, value in given.items()} if isinstance(given, dict) else _safe(given)
+    if part != given:
+        wrong.append("a value that cannot be read back")
+    if isinstance(part, str):
+        wrong.append("text that is no part")
+        return {"type": "text", "text": part, "state": "done"}
+    kind = part.get("type") if isinstance(part, dict) else None
+    if not isinstance(kind, str):
+        wrong.append("something that is no part")
+        return _unreadable(part)
+    if kind == "dynamic-tool" or (kind.startswith("tool-") and len(kind) > len("tool-")):
+        return _call(part, kind, name, calls, wrong)
+    if is_data_type(kind):
+        mended = {"data": None, **_without_bad(part)}
+        if not isinstance(part.get("id", ""), str):
+            mended["id"] = str(part["id"])
+        return _noted(mended, part, "data without data, or with a bad key", wrong)
+    must, may = TEXTS.get(kind, (("type of this kind",), ()))
+    if not all(isinstance(part.get(key), str) for key in must):
+        wrong.append("a part of no known kind" if kind not in TEXTS else f"a {kind} part that lacks something")
+        return _unreadable(part)
+    mended = _without_bad(part, may)
+    if part.get("state", "done") != "done":
+        mended["state"] = "done"
+    return _noted(mended, part, f"a {kind} part that is open, or has a bad key", wrong)
+
+
+def _call(part: Part, kind: str, name: str, calls: set[str], wrong: list[str]) -> Part:
+    call = part.get("toolCallId")
+    if not isinstance(call, str) or not call or call in calls:
+        call = f"call-{name}"
+        while call in calls:
+            call += "-2"
+    calls.add(call)
+    mended = {"input": {}, **_without_bad(part), "toolCallId": call}
+    if kind == "dynamic-tool" and not (isinstance(part.get("toolName"), str) and part["toolName"]):
+        mended["toolName"] = "tool"
+    if not isinstance(part.get("providerExecuted", True), bool):
+        del mended["providerExecuted"]
+    mended.pop("preliminary", None)
+    state = mended["state"] = _final(part)
+    approval = mended.pop("approval", None)
+    approval = approval if isinstance(approval, dict) else {}
+    asked = approval["id"] if isinstance(approval.get("id"), str) else ""
+    if state == "output-denied" or (asked and approval.get("approved") is not False):
+        mended["approval"] = {"id": asked or call, "approved": state != "output-denied", **_reason(approval)}
+    if state == "output-available":
+        mended.setdefault("output", None)
+    else:
+        mended.pop("output", None)
+    if state == "output-error":
+        if not (isinstance(part.get("errorText"), str) and part["errorText"]):
+            mended["errorText"] = NO_RESULT
+    else:
+        mended.pop("errorText", None)
+    return _noted(mended, part, "a call without a result, or an id of its own", wrong)
+
+
+def _final(part: Part) -> str:
+    """The state of a call that is over. What waits for an approval is denied, as when its turn ends."""
+    state, approval = part.get("state"), part.get("approval")
+    if isinstance(state, str) and state in ANSWERED:
+        return state
+    refused = isinstance(approval, dict) and approval.get("approved") is False
+    if state == "approval-requested" or (state == "approval-responded" and refused):
+        return "output-denied"
+    return "output-available" if "output" in part else "output-error"
+
+
+def _reason(approval: dict[str, Any]) -> dict[str, str]:
+    reason = approval.get("reason")
+    return {"reason": reason} if isinstance(reason, str) else {}
+
+
+def _without_bad(part: Part, may: tuple[str, ...] = ()) -> Part:
+    """A part without keys that may be missing, and have values that clients refuse or belong to another kind."""
+    kept = {key: value for key, value in part.items() if key not in may or isinstance(value, str)}
+    kept.pop("toolCallId", None)  # says of a part that it is a call
+    for key in ("providerMetadata", "callProviderMetadata", "resultProviderMetadata"):
+        if key in kept and not is_provider_metadata(kept[key]):
+            del kept[key]
+    return kept
+
+
+def _noted(mended: Part, part: Part, problem: str, wrong: list[str]) -> Part:
+    if mended != part:
+        wrong.append(problem)
+    return mended
+
+
+def _safe(value: Any) -> Any:
+    try:
+        check(value, "", MOST_BYTES)
+    except InvalidInput:
+        return clean(value, MOST_BYTES)
+    return value
+
+
+def _unreadable(value: Any) -> Part:
+    return {"type": UNREADABLE, "data": clean(value, MOST_BYTES)}
