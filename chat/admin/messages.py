@@ -49,7 +49,10 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
     ordering = ("-pk",)
     sortable_by = ("number",)
     search_fields = ("thread__title", "model", f"author__{get_user_model().USERNAME_FIELD}")
-    search_help_text = "Words of a message, a thread's title, an author's name, a model, or exactly: a message, turn, thread or client id."
+    search_help_text = (
+        "Words of a message, a thread's title, an author's name, a model, "
+        "or exactly: a message, turn, thread or client id."
+    )
     fieldsets = (
         (None, {"fields": ("role_label", "state", "thread_link", "author", "used_model", "content")}),
         ("Belongs to", {"fields": ("transcript", "turn_link", "client_id", "usage", "moments")}),

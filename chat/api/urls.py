@@ -4,6 +4,7 @@ from django.urls import path
 
 from chat.api import copilot, copilot_stream, stream
 from chat.api.messages import Messages
+from chat.api.portable import Export, ExportThread, ForkThread, Import
 from chat.api.search import Search
 from chat.api.state import State
 from chat.api.threads import PurgeThread, RestoreThread, Thread, Threads
@@ -35,6 +36,10 @@ urlpatterns = [
     path("messages/<int:pk>/restore/", Restore.as_view(), name="message-restore"),
     path("threads/<str:thread_id>/restore/", RestoreThread.as_view(), name="thread-restore"),
     path("threads/<str:thread_id>/purge/", PurgeThread.as_view(), name="thread-purge"),
+    path("threads/<str:thread_id>/fork/", ForkThread.as_view(), name="thread-fork"),
+    path("threads/<str:thread_id>/export/", ExportThread.as_view(), name="thread-export"),
+    path("export/", Export.as_view(), name="export"),
+    path("import/", Import.as_view(), name="import"),
     path("search/", Search.as_view(), name="search"),
     path("usage/", Usage.as_view(), name="usage"),
 ]

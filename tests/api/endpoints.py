@@ -117,6 +117,12 @@ ENDPOINTS: dict[str, dict[str, Case]] = {
     "message-restore": {"POST": Case(writes())},
     "thread-restore": {"POST": Case(own(), before=in_trash)},
     "thread-purge": {"POST": Case(own(204), before=in_trash)},
+    "thread-fork": {
+        "POST": Case(Rule(201, 201, 404, 404), lambda world: {"message_id": str(world.answer.pk)}),
+    },
+    "thread-export": {"GET": Case(reads())},
+    "export": {"GET": Case(everyone())},
+    "import": {"POST": Case(everyone(), {"format": "durable-chat", "version": 1, "threads": []})},
     "search": {"GET": Case(everyone(), query=f"q={PLANTED}")},
     "usage": {"GET": Case(everyone())},
     "healthz": {"GET": Case(public())},
