@@ -239,7 +239,7 @@ def test_whatever_is_wrong_in_a_file_is_told_and_never_breaks_a_read(kind: str, 
         place = document
         for step in path[:-1]:
             place = place[step]
-        place[path[-1]] = value
+        place[path[-1]] = copy.deepcopy(value)  # not the same list into itself
     try:
         for _, read in conversations_of(document):
             assert isinstance(read, Conversation | InvalidInput)
@@ -261,7 +261,7 @@ def test_odd_files_that_are_read_can_be_written(asker: Scope) -> None:
             place = document
             for step in way:
                 place = place[step]
-            place[last] = dice.choice(odd)
+            place[last] = copy.deepcopy(dice.choice(odd))
         with suppress(InvalidInput):
             written += len(import_document(asker, document).imported)
         Thread.objects.all().delete()
