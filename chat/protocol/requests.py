@@ -122,6 +122,25 @@ class ThreadForkBody(Body):
     title: str | None = Field(default=None, max_length=200)
 
 
+class ShareBody(Body):
+    """For how many days a link is good; null for as many as may be."""
+
+    days: float | None = Field(default=None, gt=0, le=36_500, allow_inf_nan=False, strict=True)
+
+
+class FeedbackBody(Body):
+    """An opinion of an answer."""
+
+    rating: Literal["up", "down"]
+    comment: str = Field(default="", max_length=4000)
+
+
+class TokenBody(Body):
+    """What a token is for."""
+
+    name: str = Field(default="", max_length=100)
+
+
 B = TypeVar("B", bound=BaseModel)
 
 
