@@ -53,6 +53,19 @@ DEFAULTS: dict[str, Any] = {
     # (whether deleted or not). 0: never.
     "KEEP_DELETED_DAYS": 30,
     "KEEP_THREADS_DAYS": 0,
+    # Uploaded files: the alias in STORAGES that keeps them, the types that are taken (by their bytes), the largest one,
+    # and how many, and how many bytes, one user may keep; then how many bytes of them a model is told a turn.
+    "ATTACHMENT_STORAGE": "default",
+    "ATTACHMENT_TYPES": ["image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf", "text/plain"],
+    "ATTACHMENT_BYTES": 20 * 1024 * 1024,
+    "ATTACHMENTS_OF_USER": 1_000,
+    "ATTACHMENT_BYTES_OF_USER": 1024 * 1024 * 1024,
+    "ATTACHMENT_MODEL_BYTES": 20 * 1024 * 1024,
+    # Days for which a link to a thread is good where its maker says nothing, and at most. 0: until it is revoked.
+    "SHARE_DAYS": 30,
+    "SHARE_MOST_DAYS": 0,
+    # Bearer tokens that one user may have.
+    "TOKENS_OF_USER": 50,
     # Seconds for which the log of an ended turn is kept; a replay is made from its parts then.
     "LOG_RETENTION_SECONDS": 24 * 3600.0,
     # libpq URL for LISTEN, where the usual connections go through a pooler that cannot; empty: like all others.

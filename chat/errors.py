@@ -172,6 +172,34 @@ class QuotaExceeded(ChatError):
     message = "You have used what you may."
 
 
+class AttachmentLimit(Conflict):
+    """The asker keeps as many files, or bytes, as they may. Nothing was kept."""
+
+    code = "attachment_limit"
+    message = "You keep as many files as you may. Delete some first."
+
+
+class TooManyTokens(Conflict):
+    """The asker has as many tokens as they may. None was made."""
+
+    code = "too_many_tokens"
+    message = "You have as many tokens as you may. Revoke some first."
+
+
+class UnsupportedType(ChatError):
+    """A file of a type that is not taken, by what its bytes say."""
+
+    code = "unsupported_type"
+    message = "Files of this type are not taken."
+
+
+class SessionNeeded(ChatError):
+    """Something that a token may not do: who has stolen one could keep what it gives."""
+
+    code = "session_needed"
+    message = "Log in for this: a token is not enough."
+
+
 class Contention(ChatError):
     """Rows came and went under us more often than the loop allows; the request may be sent again."""
 

@@ -108,6 +108,8 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
+# What users upload; nothing serves it but the API, which looks at who asks.
+MEDIA_ROOT = env.str("MEDIA_ROOT", str(DATA_DIR / "attachments"))
 WHITENOISE_USE_FINDERS = DEBUG
 WHITENOISE_AUTOREFRESH = DEBUG
 STORAGES = {

@@ -28,6 +28,8 @@ if os.environ.get("GENERIC_PLAN"):
         "prepare_threshold": 0,
     }
 
+# In memory: nothing is left behind.
+STORAGES["default"] = {"BACKEND": "django.core.files.storage.InMemoryStorage"}  # noqa: F405
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 CHAT_STREAM_LINGER_SECONDS = 0.5
 CHAT_DRAIN_SECONDS = 0.2

@@ -3,10 +3,15 @@ from __future__ import annotations
 from django.urls import path
 
 from chat.api import copilot, copilot_stream, stream
+from chat.api.attachments import Attachment, Attachments
+from chat.api.feedback import MessageFeedback, ThreadFeedback
 from chat.api.messages import Message, Messages
+from chat.api.portable import Export, ExportThread, ForkThread, Import
 from chat.api.search import Search
+from chat.api.shares import Share, Shared, Shares
 from chat.api.state import State
 from chat.api.threads import PurgeThread, RestoreThread, Thread, Threads
+from chat.api.tokens import Token, Tokens
 from chat.api.turns import Turn
 from chat.api.usage import Usage
 from chat.api.versions import Restore, Versions
@@ -37,6 +42,19 @@ urlpatterns = [
     path("messages/<int:pk>/restore/", Restore.as_view(), name="message-restore"),
     path("threads/<str:thread_id>/restore/", RestoreThread.as_view(), name="thread-restore"),
     path("threads/<str:thread_id>/purge/", PurgeThread.as_view(), name="thread-purge"),
+    path("threads/<str:thread_id>/fork/", ForkThread.as_view(), name="thread-fork"),
+    path("threads/<str:thread_id>/export/", ExportThread.as_view(), name="thread-export"),
+    path("export/", Export.as_view(), name="export"),
+    path("import/", Import.as_view(), name="import"),
+    path("threads/<str:thread_id>/shares/", Shares.as_view(), name="shares"),
+    path("shares/<int:pk>/", Share.as_view(), name="share"),
+    path("shared/<str:secret>/", Shared.as_view(), name="shared"),
+    path("threads/<str:thread_id>/feedback/", ThreadFeedback.as_view(), name="thread-feedback"),
+    path("messages/<int:pk>/feedback/", MessageFeedback.as_view(), name="message-feedback"),
+    path("attachments/", Attachments.as_view(), name="attachments"),
+    path("attachments/<uuid:attachment_id>/", Attachment.as_view(), name="attachment"),
+    path("tokens/", Tokens.as_view(), name="tokens"),
+    path("tokens/<int:pk>/", Token.as_view(), name="token"),
     path("search/", Search.as_view(), name="search"),
     path("usage/", Usage.as_view(), name="usage"),
 ]

@@ -25,7 +25,7 @@ from chat.access.scopes import scope_of
 from chat.api import errors as wire
 from chat.errors import BodyTooLarge, ChatError, InternalError, InvalidInput, Unavailable
 from chat.protocol import sanitize
-from chat.protocol.requests import parse
+from chat.protocol.requests import lenient, parse
 from chat.store.scope import Scope
 from chat.store.sql import UNAVAILABLE
 
@@ -52,12 +52,20 @@ class ChatView(APIView):
 
     def body(self, kind: type[B]) -> B:
         """The JSON body as ``kind``. Raises InvalidInput, BodyTooLarge."""
+        return parse(self._bytes(), kind)
+
+    def document(self) -> Any:
+        """The body as whatever JSON it is, values unchecked. Raises InvalidInput, BodyTooLarge."""
+        return lenient(self._bytes())
+
+    def _bytes(self) -> bytes:
         if int(self.request.META.get("CONTENT_LENGTH") or 0) > conf.get("MAX_BODY_BYTES"):
             raise BodyTooLarge
         try:
-            return parse(self.request.body, kind)
+            body: bytes = self.request.body
         except RequestDataTooBig:
             raise BodyTooLarge from None
+        return body
 
     def number(self, name: str, default: int, *, most: int) -> int:
         """A whole number from 1 to ``most`` in the query string. Raises InvalidInput."""

@@ -115,6 +115,32 @@ class ThreadBody(Body):
     archived: bool | None = Field(default=None, strict=True)
 
 
+class ThreadForkBody(Body):
+    """Up to which message a thread is forked."""
+
+    message_id: Name
+    title: str | None = Field(default=None, max_length=200)
+
+
+class ShareBody(Body):
+    """For how many days a link is good; null for as many as may be."""
+
+    days: float | None = Field(default=None, gt=0, le=36_500, allow_inf_nan=False, strict=True)
+
+
+class FeedbackBody(Body):
+    """An opinion of an answer."""
+
+    rating: Literal["up", "down"]
+    comment: str = Field(default="", max_length=4000)
+
+
+class TokenBody(Body):
+    """What a token is for."""
+
+    name: str = Field(default="", max_length=100)
+
+
 B = TypeVar("B", bound=BaseModel)
 
 
@@ -127,6 +153,21 @@ def parse(body: bytes, kind: type[B]) -> B:
     if not isinstance(value, dict):
         raise InvalidInput("body", "The body must be a JSON object.")
     return validated(value, kind, "")
+
+
+def lenient(body: bytes) -> Any:
+    """The JSON of another program's file, whose values are repaired where they are read: lone surrogates and NaN are
+    let through. Raises InvalidInput for what is no JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        try:
+            return json.loads(body)
+        except RecursionError:
+            raise InvalidInput("body", "The body is nested too deeply.") from None
+        except ValueError as problem:
+            raise InvalidInput("body", f"The body is not valid JSON: {problem}.") from None
 
 
 def _refusal(body: bytes, problem: Exception) -> InvalidInput:

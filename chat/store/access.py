@@ -43,6 +43,12 @@ def active_users(pks: Collection[Any]) -> dict[Any, AbstractBaseUser]:
     return {pk: user for pk, user in users.items() if user.is_active}
 
 
+def user_of_name(username: str) -> AbstractBaseUser | None:
+    """The user who logs in with that name, active or not."""
+    users = get_user_model()._default_manager.using(connection().alias)
+    return users.filter(**{get_user_model().USERNAME_FIELD: username}).first()
+
+
 def administered_threads(user: AbstractBaseUser | AnonymousUser) -> RawSQL | None:
     """The ids of the threads that the access policy lets a member of the staff find in the admin; None for all."""
     condition = policy().may_administer("asker.id")

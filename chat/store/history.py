@@ -8,6 +8,7 @@ import orjson
 
 from chat.errors import MessageNotFound
 from chat.protocol.copilot import message_of
+from chat.store.attachments import with_contents
 from chat.store.elements import find_element, last_elements
 from chat.store.messages import read_turn_message
 from chat.store.scope import Scope
@@ -23,7 +24,11 @@ def read_history(turn: StoredTurn, limit: int) -> tuple[list[Message], Message]:
     For the turn's own run, which asks in nobody's name: no scope. Messages are
     ``{"id", "role", "parts", "status"}``, the status that an answer's turn ended with.
     """
-    return _of_thread(turn, limit) if turn.copilot_chat_id is None else _of_chat(turn, limit)
+    if turn.copilot_chat_id is not None:
+        return _of_chat(turn, limit)
+    said, message = _of_thread(turn, limit)
+    *said, message = with_contents([*said, message], turn)
+    return said, message
 
 
 def read_answer(scope: Scope, turn: StoredTurn) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -6,17 +6,22 @@ import hashlib
 import secrets
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from chat.errors import NotFound, TooManyTokens
 from chat.models import ApiToken
+from chat.store.scope import Scope
+from chat.store.sql import connection, one_transaction
 
 PREFIX = "chat_"
 # How stale last_used_at may be: a write for every request would cost more than it tells.
 USED_EVERY = timedelta(minutes=1)
+TOLD = ("id", "name", "created_at", "last_used_at")
 
 
 def create_token(username: str, name: str = "") -> str:
@@ -40,6 +45,37 @@ def find_token(token: str) -> ApiToken | None:
         stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=Now() - USED_EVERY)
         ApiToken.objects.filter(stale, pk=found.pk).update(last_used_at=Now())
     return found
+
+
+def add_token(scope: Scope, name: str, *, most: int) -> dict[str, Any]:
+    """A new token of the asker's, with ``token``, which cannot be read again.
+
+    Race: two at once where one is left. The user's row is locked while they are counted. Raises TooManyTokens.
+    """
+    with one_transaction():
+        users = get_user_model()._default_manager.using(connection().alias)
+        users.select_for_update(no_key=True).get(pk=scope.user_id)
+        if ApiToken.objects.filter(user_id=scope.user_id, revoked_at__isnull=True).count() >= most:
+            raise TooManyTokens
+        token = PREFIX + secrets.token_urlsafe(32)
+        made = ApiToken.objects.create(user_id=scope.user_id, name=name, digest=digest(token))
+    return {**_shown(made.pk), "token": token}
+
+
+def list_tokens(scope: Scope) -> list[dict[str, Any]]:
+    """The asker's tokens that are good, newest first."""
+    return list(ApiToken.objects.filter(user_id=scope.user_id, revoked_at__isnull=True).order_by("-pk").values(*TOLD))
+
+
+def revoke_token(scope: Scope, pk: int) -> None:
+    """From now on, requests with this token of the asker's are nobody's. Raises NotFound."""
+    if not ApiToken.objects.filter(pk=pk, user_id=scope.user_id).exists():
+        raise NotFound
+    revoke_tokens([pk])
+
+
+def _shown(pk: int) -> dict[str, Any]:
+    return dict(ApiToken.objects.filter(pk=pk).values(*TOLD).get())
 
 
 def revoke_tokens(pks: Iterable[int]) -> None:

@@ -17,6 +17,17 @@ NOT_BUSY = f"""NOT EXISTS (SELECT FROM chat_turns t WHERE t.thread_id = chat_thr
                             AND t.status IN ('queued', {BUSY_SQL}))"""
 
 
+# With the files that were attached in them, whose bytes the next sweep takes away.
+GONE = """
+WITH gone AS (
+    DELETE FROM chat_threads WHERE {condition} RETURNING id
+), files AS (
+    UPDATE chat_attachments SET deleted_at = clock_timestamp() WHERE thread_id IN (SELECT id FROM gone)
+)
+SELECT id FROM gone
+"""
+
+
 def deleted_threads(scope: Scope, *, after: ThreadPosition | None = None, limit: int = 50) -> list[Row]:
     """The asker's deleted threads, newest activity first."""
     found = rows(
@@ -67,7 +78,7 @@ def purge_thread(scope: Scope, name: str) -> None:
     """
     values = {"scope_user": scope.user_id, "id": thread_uuid(name), "name": name}
     named = f"{IN_TRASH} AND (id = %(id)s OR client_id = %(name)s)"
-    if row(f"DELETE FROM chat_threads WHERE {named} AND {NOT_BUSY} RETURNING id", **values) is None:
+    if row(f"{GONE.format(condition=f'{named} AND {NOT_BUSY}')}", **values) is None:
         if row(f"SELECT id FROM chat_threads WHERE {named}", **values) is None:
             raise ThreadNotFound
         raise ThreadBusy("A turn of this thread is still being stopped. Try again in a moment.")
@@ -80,15 +91,14 @@ def purge_expired(*, deleted_days: float, idle_days: float, most: int = 100) -> 
     Race: a send to an idle thread holds its row's lock, moves its activity, and the thread stays.
     """
     found = rows(
-        f"""
-        DELETE FROM chat_threads WHERE id IN (
+        GONE.format(
+            condition=f"""id IN (
             SELECT id FROM chat_threads
              WHERE ((%(deleted)s > 0 AND deleted_at < clock_timestamp() - make_interval(secs => %(deleted)s * 86400))
                  OR (%(idle)s > 0 AND updated_at < clock_timestamp() - make_interval(secs => %(idle)s * 86400)))
                AND {NOT_BUSY}
-             ORDER BY id LIMIT %(most)s FOR UPDATE SKIP LOCKED)
-        RETURNING id
-        """,
+             ORDER BY id LIMIT %(most)s FOR UPDATE SKIP LOCKED)"""
+        ),
         deleted=deleted_days,
         idle=idle_days,
         most=most,

@@ -24,6 +24,7 @@ class World:
     turn: Turn
     chat: CopilotChat
     made: dict[str, Any] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)  # what stands as ``pk`` in the path of these endpoints
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Case:
     body: Callable[[World], Any] | Any = None
     query: str = ""
     before: Callable[[World], None] = lambda world: None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 def said(world: World) -> dict[str, Any]:
@@ -88,6 +90,9 @@ def in_trash(world: World) -> None:
 def element() -> dict[str, Any]:
     return {"id": "e1", "role": "user", "content": "x", "timestamp": "2026-01-01T00:00:00Z"}
 
+
+FORM = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nhello\r\n--x--\r\n'
+FORM_HEADERS = {"content-type": "multipart/form-data; boundary=x"}
 
 # By name of the URL; what stands in a path is found in ``arguments``.
 ENDPOINTS: dict[str, dict[str, Case]] = {
@@ -118,6 +123,24 @@ ENDPOINTS: dict[str, dict[str, Case]] = {
     "message-restore": {"POST": Case(writes())},
     "thread-restore": {"POST": Case(own(), before=in_trash)},
     "thread-purge": {"POST": Case(own(204), before=in_trash)},
+    "thread-fork": {
+        "POST": Case(Rule(201, 201, 404, 404), lambda world: {"message_id": str(world.answer.pk)}),
+    },
+    "thread-export": {"GET": Case(reads())},
+    "export": {"GET": Case(everyone())},
+    "import": {"POST": Case(everyone(), {"format": "durable-chat", "version": 1, "threads": []})},
+    "shares": {"GET": Case(reads()), "POST": Case(writes(201), {})},
+    "share": {"DELETE": Case(own(204))},
+    "shared": {"GET": Case(public())},
+    "thread-feedback": {"GET": Case(reads())},
+    "message-feedback": {
+        "PUT": Case(reads(), {"rating": "up"}),
+        "DELETE": Case(reads(204)),
+    },
+    "attachments": {"POST": Case(everyone(201), FORM, headers=FORM_HEADERS)},
+    "attachment": {"GET": Case(reads()), "DELETE": Case(own(204))},
+    "tokens": {"GET": Case(everyone()), "POST": Case(everyone(403), {})},  # a token makes no tokens
+    "token": {"DELETE": Case(own(204))},
     "search": {"GET": Case(everyone(), query=f"q={PLANTED}")},
     "usage": {"GET": Case(everyone())},
     "healthz": {"GET": Case(public())},
@@ -136,6 +159,6 @@ def arguments(world: World, name: str) -> dict[str, Any]:
     return {
         "thread_id": str(world.thread.pk),
         "chat_id": str(world.chat.pk),
-        "pk": world.answer.pk if name.startswith("message") else world.turn.pk,
+        "pk": world.numbers.get(name, world.answer.pk if name.startswith("message") else world.turn.pk),
         **world.made,
     }

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from chat import conf
+from chat.store.attachments import sweep_attachments
 from chat.store.trash import purge_expired
 
 
@@ -31,4 +32,5 @@ class Command(BaseCommand):
         total = 0
         while purged := purge_expired(deleted_days=deleted_days, idle_days=idle_days):
             total += len(purged)
+        sweep_attachments()
         self.stdout.write(f"{total} threads purged")

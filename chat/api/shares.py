@@ -1,0 +1,55 @@
+"""Links that show a thread to whoever has them."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+from django.urls import reverse
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+
+from chat import conf
+from chat.api.threads import named_thread
+from chat.api.views import ChatView, answer
+from chat.errors import InvalidInput
+from chat.protocol.requests import ShareBody, checked_name
+from chat.store.shares import create_share, list_shares, read_share, revoke_share
+
+
+class Shares(ChatView):
+    def get(self, request: Request, thread_id: str) -> HttpResponse:
+        asker = self.asker()
+        found = list_shares(asker, named_thread(asker, thread_id))
+        return answer({"results": found, "next": None, "previous": None})
+
+    def post(self, request: Request, thread_id: str) -> HttpResponse:
+        """A link to the thread as it stands. Its address is told this once."""
+        days = self.body(ShareBody).days
+        most = conf.get("SHARE_MOST_DAYS")
+        if days is None:
+            days = conf.get("SHARE_DAYS") or most
+        if most and not 0 < days <= most:
+            raise InvalidInput("days", f"A link is good for at most {most} days.")
+        asker = self.asker()
+        secret, share = create_share(asker, named_thread(asker, thread_id), days or None)
+        path = reverse("shared", kwargs={"secret": secret})
+        return answer({**share, "secret": secret, "path": path}, status=201)
+
+
+class Share(ChatView):
+    def delete(self, request: Request, pk: int) -> HttpResponse:
+        revoke_share(self.asker(), pk)
+        return HttpResponse(status=204)
+
+
+class Shared(ChatView):
+    """What a link shows, to anybody who has it."""
+
+    authentication_classes = []
+    permission_classes = [AllowAny]
+
+    def get(self, request: Request, secret: str) -> HttpResponse:
+        response = answer(read_share(checked_name(secret, "secret")))
+        # It is not to be found by those who were not given it, nor to be told to others by a browser.
+        response["X-Robots-Tag"] = "noindex"
+        response["Referrer-Policy"] = "no-referrer"
+        return response

@@ -1,0 +1,183 @@
+"""Uploaded files: what is taken, who reads them, what a model is told, and where they end."""
+
+from __future__ import annotations
+
+import threading
+from io import BytesIO
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.core.management import call_command
+from django.db import connections
+
+from chat.errors import AttachmentLimit
+from chat.models import Attachment, Turn
+from chat.store.attachments import save_attachment, storage, sweep_attachments
+from chat.store.history import read_history
+from chat.store.scope import Scope
+from chat.store.turns import read_turn
+from tests.asgi_client import Client, Response, said
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
+FIELD = b'--edge\r\nContent-Disposition: form-data; name="file"\r\n\r\nx\r\n--edge--'
+PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 60
+
+
+async def upload(client: Client, content: bytes, name: str = "a.txt", kind: str = "text/html") -> Response:
+    body = b"".join(
+        [
+            b'--edge\r\nContent-Disposition: form-data; name="file"; filename="',
+            name.encode(),
+            b'"\r\nContent-Type: ' + kind.encode() + b"\r\n\r\n",
+            content,
+            b"\r\n--edge--\r\n",
+        ]
+    )
+    return await client.request(
+        "POST", "/api/attachments/", body, {"content-type": "multipart/form-data; boundary=edge"}
+    )
+
+
+@pytest.fixture(autouse=True)
+def _empty_storage() -> Any:
+    yield
+    for key in storage().listdir("chat")[1] if storage().exists("chat") else []:
+        storage().delete(f"chat/{key}")
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type", "inline"),
+    [
+        (PNG, "image/png", True),
+        (b"GIF89a" + b"\x00" * 20, "image/gif", True),
+        (b"%PDF-1.7 ...", "application/pdf", False),
+        (b"hello \xc3\xa4", "text/plain", False),
+        (b"<svg xmlns='x'><script>alert(1)</script></svg>", "text/plain", False),
+        (b"<html><script>alert(1)</script>", "text/plain", False),
+    ],
+)
+async def test_a_file_is_what_its_bytes_say_and_runs_nothing(
+    client: Client, content: bytes, media_type: str, inline: bool
+) -> None:
+    kept = (await upload(client, content, "../../etc/\u00fcber.html")).json()
+    assert (kept["media_type"], kept["size"], kept["filename"]) == (media_type, len(content), "\u00fcber.html")
+    read = await client.request("GET", kept["part"]["url"])
+    assert (read.status, read.body, read.headers["content-type"]) == (200, content, media_type)
+    assert read.headers["content-disposition"].startswith("inline" if inline else "attachment")
+    assert read.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in read.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code"),
+    [
+        (b"", 400, "invalid"),
+        (b"MZ\x90\x00" + b"\x00" * 200, 415, "unsupported_type"),
+        (b"\x00\x01\x02", 415, "unsupported_type"),
+        (b"text" * 40_000 + b"\xff", 415, "unsupported_type"),
+        (b"text" * 40_000 + b"\xc3", 415, "unsupported_type"),
+        (b"x" * 300_000, 413, "body_too_large"),
+    ],
+)
+async def test_what_is_not_taken_leaves_nothing(
+    client: Client, settings: Any, content: bytes, status: int, code: str
+) -> None:
+    settings.CHAT_ATTACHMENT_BYTES = 200_000
+    refused = await upload(client, content)
+    assert (refused.status, refused.json()["error"]["code"]) == (status, code)
+    assert not await Attachment.objects.aexists()
+    assert not storage().exists("chat") or storage().listdir("chat")[1] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"{}", "application/json"),
+        (b"", "multipart/form-data; boundary=edge"),
+        (b"--edge", "multipart/form-data"),
+        (b"x" * 100, "multipart/form-data; boundary=\xc3\xa4"),
+        (FIELD, "multipart/form-data; boundary=edge"),
+    ],
+)
+async def test_a_body_without_a_file_is_a_400(client: Client, body: bytes, kind: str) -> None:
+    refused = await client.request("POST", "/api/attachments/", body, {"content-type": kind})
+    assert (refused.status, refused.json()["error"]["field"]) == (400, "file")
+
+
+async def test_the_message_that_names_a_file_attaches_it_and_its_content_goes_to_the_model(
+    client: Client, other_client: Client, asker: Scope
+) -> None:
+    kept = (await upload(client, b"The secret plan")).json()
+    stolen = (await upload(other_client, b"Not yours")).json()
+    body = said("t1", "/tokens 1 0")
+    body["messages"][0]["parts"] += [kept["part"], stolen["part"]]
+    assert (await client.request("POST", "/api/chat", body)).status == 200
+    turn = await Turn.objects.aget()
+    attached = await Attachment.objects.aget(pk=kept["id"])
+    assert attached.thread_id == turn.thread_id
+    assert (await Attachment.objects.aget(pk=stolen["id"])).thread_id is None
+    stored = (await client.request("GET", "/api/threads/t1/messages/")).json()["results"][0]["parts"]
+    assert stored[1] == kept["part"]
+    _, message = await sync_to_async(read_history)(await sync_to_async(read_turn)(asker, turn.pk), 10)
+    assert message["parts"][1]["url"] == "data:text/plain;base64,VGhlIHNlY3JldCBwbGFu"
+    assert message["parts"][2]["url"] == stolen["part"]["url"]
+
+
+@pytest.mark.usefixtures("teams", "mates")
+async def test_who_sees_the_thread_reads_its_files_and_nobody_else(client: Client, other_client: Client) -> None:
+    kept = (await upload(client, b"The plan")).json()
+    url = kept["part"]["url"]
+    assert (await other_client.request("GET", url)).status == 404
+    body = said("t1", "/tokens 1 0")
+    body["messages"][0]["parts"].append(kept["part"])
+    await client.request("POST", "/api/chat", body)
+    assert (await other_client.request("GET", url)).body == b"The plan"
+    assert (await other_client.request("DELETE", url)).status == 404
+    assert (await client.request("DELETE", url)).status == 204
+    assert (await client.request("GET", url)).status == 404
+    assert storage().listdir("chat")[1] == []
+
+
+async def test_the_files_of_a_purged_thread_are_gone(client: Client) -> None:
+    kept = (await upload(client, b"The plan")).json()
+    body = said("t1", "/tokens 1 0")
+    body["messages"][0]["parts"].append(kept["part"])
+    await client.request("POST", "/api/chat", body)
+    await client.request("DELETE", "/api/threads/t1/")
+    await client.request("POST", "/api/threads/t1/purge/")
+    assert (await client.request("GET", kept["part"]["url"])).status == 404
+    await sync_to_async(call_command)("purge_threads")
+    assert storage().listdir("chat")[1] == []
+    assert not await Attachment.objects.aexists()
+
+
+def test_no_number_of_uploads_at_once_goes_over_the_limit(asker: Scope, settings: Any) -> None:
+    settings.CHAT_ATTACHMENTS_OF_USER = 3
+    start = threading.Barrier(8)
+    outcomes = []
+
+    def run() -> None:
+        start.wait(10)
+        try:
+            save_attachment(asker, BytesIO(b"x"), filename="a", media_type="text/plain", size=1)
+            outcomes.append("kept")
+        except AttachmentLimit:
+            outcomes.append("refused")
+        connections.close_all()
+
+    racers = [threading.Thread(target=run) for _ in range(8)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(20)
+    assert sorted(outcomes) == ["kept"] * 3 + ["refused"] * 5
+    assert len(storage().listdir("chat")[1]) == Attachment.objects.count() == 3
+
+
+def test_a_sweep_goes_on_where_a_crash_left_off(asker: Scope) -> None:
+    kept = save_attachment(asker, BytesIO(b"x"), filename="a", media_type="text/plain", size=1)
+    Attachment.objects.update(deleted_at="2026-01-01T00:00:00Z")
+    storage().delete(kept["key"])
+    assert sweep_attachments() == 1
+    assert not Attachment.objects.exists()

@@ -1,0 +1,103 @@
+"""Links that show a thread to strangers, and what they never show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import AbstractUser
+
+from chat.models import Share, Thread
+from chat.protocol.snapshot import shareable
+from tests.asgi_client import Client
+from tests.factories import MessageFactory, ThreadFactory, TurnFactory
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
+STRANGER = Client({})
+
+
+async def shared(client: Client, thread: Any = "t1", **body: Any) -> dict[str, Any]:
+    made = await client.request("POST", f"/api/threads/{thread}/shares/", body)
+    assert made.status == 201, made.body
+    result: dict[str, Any] = made.json()
+    return result
+
+
+async def test_a_link_shows_the_thread_as_it_was_when_it_was_made(client: Client) -> None:
+    await client.send("t1", "/tokens 2 0")
+    link = await shared(client)
+    await client.send("t1", "Something private")
+    shown = await STRANGER.request("GET", link["path"])
+    assert [message["role"] for message in shown.json()["messages"]] == ["user", "assistant"]
+    assert b"private" not in shown.body
+    assert shown.headers["cache-control"] == "no-store"
+    assert shown.headers["x-robots-tag"] == "noindex"
+    stored = await Share.objects.aget()
+    assert link["secret"] not in str(vars(stored))
+    assert (await client.request("GET", "/api/threads/t1/shares/")).json()["results"][0].keys().isdisjoint({"secret"})
+
+
+async def test_reasoning_tools_data_and_files_stay_behind(client: Client, user: AbstractUser) -> None:
+    parts = [
+        {"type": "text", "text": "seen", "providerMetadata": {"x": "HIDDEN"}},
+        {"type": "reasoning", "text": "HIDDEN"},
+        {"type": "tool-x", "toolCallId": "c", "state": "output-available", "input": "HIDDEN", "output": "HIDDEN"},
+        {"type": "dynamic-tool", "toolName": "HIDDEN", "toolCallId": "d", "state": "input-available", "input": {}},
+        {"type": "data-mentioned-documents", "data": {"documents": [{"id": 1, "title": "HIDDEN"}]}},
+        {"type": "file", "mediaType": "image/png", "url": "data:image/png;base64,HIDDEN", "filename": "a.png"},
+        {"type": "source-url", "sourceId": "HIDDEN", "url": "https://example.org", "title": "A page"},
+        {"type": "source-url", "url": "javascript:HIDDEN"},
+        {"type": "source-document", "title": "HIDDEN"},
+        {"type": "step-start"},
+    ]
+    thread = await sync_to_async(ThreadFactory.create)(owner=user, metadata={"secret": "HIDDEN"})
+    await sync_to_async(MessageFactory.create)(thread=thread, role="assistant", parts=parts, metadata={"m": "HIDDEN"})
+    shown = await STRANGER.request("GET", (await shared(client, thread.pk))["path"])
+    assert b"HIDDEN" not in shown.body
+    (message,) = shown.json()["messages"]
+    assert [part["type"] for part in message["parts"]] == ["text", "file", "source-url"]
+    assert shareable([{"type": "text", "text": 5}, {}]) == []
+
+
+async def test_an_answer_that_is_being_written_is_not_shown(client: Client, user: AbstractUser) -> None:
+    def prepare() -> Thread:
+        thread = ThreadFactory.create(owner=user)
+        TurnFactory.create(thread=thread, turn_id="t", status="awaiting_approval")
+        MessageFactory.create(thread=thread, turn_id="t", role="assistant")
+        return thread
+
+    thread = await sync_to_async(prepare)()
+    shown = await STRANGER.request("GET", (await shared(client, thread.pk))["path"])
+    assert shown.json()["messages"] == []
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired", "deleted", "guessed"])
+async def test_a_link_that_is_gone_is_a_404(client: Client, other_client: Client, how: str) -> None:
+    await client.send("t1", "/tokens 1 0")
+    link = await shared(client)
+    path = link["path"]
+    if how == "revoked":
+        assert (await other_client.request("DELETE", f"/api/shares/{link['id']}/")).status == 404
+        assert (await STRANGER.request("GET", path)).status == 200
+        assert (await client.request("DELETE", f"/api/shares/{link['id']}/")).status == 204
+    elif how == "expired":
+        await Share.objects.aupdate(expires_at="2026-01-01T00:00:00Z")
+    elif how == "deleted":
+        await client.request("DELETE", "/api/threads/t1/")
+    else:
+        path = path[:-2] + ("A/" if path[-2] != "A" else "B/")
+    gone = await STRANGER.request("GET", path)
+    assert (gone.status, gone.json()["error"]["code"]) == (404, "not_found")
+
+
+async def test_a_link_ends_when_it_is_told_to_and_by_default(client: Client, settings: Any) -> None:
+    await client.request("POST", "/api/threads/", {"id": "t1"})
+    assert (await shared(client))["expires_at"]
+    settings.CHAT_SHARE_DAYS = 0
+    assert (await shared(client))["expires_at"] is None
+    settings.CHAT_SHARE_MOST_DAYS = 7
+    assert (await shared(client))["expires_at"]
+    for days in (8, 0, -1, 1e308, "x", True):
+        refused = await client.request("POST", "/api/threads/t1/shares/", {"days": days})
+        assert (refused.status, refused.json()["error"]["field"]) == (400, "days"), days
