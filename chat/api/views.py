@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -14,7 +15,7 @@ from django.http import HttpResponse
 from pydantic import BaseModel
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException
-from rest_framework.permissions import IsAuthenticated
+from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -40,7 +41,7 @@ class ChatView(APIView):
     has set for its own REST views changes nothing here.
     """
 
-    permission_classes = (IsAuthenticated,)
+    permission_classes: Sequence[type[BasePermission]] = (IsAuthenticated,)
     renderer_classes = (JSONRenderer,)
 
     def get_authenticators(self) -> list[BaseAuthentication]:
