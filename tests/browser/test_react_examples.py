@@ -176,3 +176,17 @@ async def test_a_token_lets_in_who_has_no_session(
     await example.send("/tokens 3 0")
     await example.answers("w3")
     await context.close()
+
+
+async def test_a_tool_waits_for_the_person_s_decision(example: Example, server: Server, cookies: list[Any]) -> None:
+    await example.open()
+    for decision, state in (("Approve", "output-available"), ("Deny", "output-denied")):
+        await example.send("/approve")
+        await example.button(decision).click()
+        await expect(example.button("Approve")).to_have_count(0)
+        await example.answers("sent")
+        answer = stored(server, cookies, example.thread)[-1]
+        assert [part["state"] for part in answer["parts"] if part["type"].startswith(("tool-", "dynamic-"))] == [state]
+        shown = await example.messages("assistant").last.inner_text()
+        assert text_of(answer).split()[-1] in shown
+    assert len(stored(server, cookies, example.thread)) == 4
