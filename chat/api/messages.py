@@ -16,6 +16,7 @@ from chat.protocol.markdown import rendered_parts
 from chat.protocol.requests import AppendBody, append_parts
 from chat.store.messages import StoredMessage, append_message, read_message, read_messages
 from chat.store.usage import UsageFigures
+from chat.store.versions import versions_of
 
 PAGE = 200
 LARGEST_ID = 2**63 - 1
@@ -30,8 +31,9 @@ class Messages(ChatView):
         asker = self.asker()
         found = read_messages(asker, named_thread(asker, thread_id), before=before, limit=limit + 1)
         more = {"before": found[1].id} if len(found) > limit else None
-        html = self.flag("html")
-        return page(request, [shown(message, html=html) for message in found[-limit:]], more=more)
+        return page(
+            request, all_shown(found[-limit:], html=self.flag("html"), versions=self.flag("versions")), more=more
+        )
 
     def post(self, request: Request, thread_id: str) -> HttpResponse:
         """The legacy append, for recovery only: the server itself writes every message of a turn."""
@@ -59,20 +61,28 @@ class Messages(ChatView):
 
 class Message(ChatView):
     def get(self, request: Request, pk: int) -> HttpResponse:
-        return answer(shown(read_message(self.asker(), pk), html=self.flag("html")))
+        (told,) = all_shown([read_message(self.asker(), pk)], html=self.flag("html"), versions=self.flag("versions"))
+        return answer(told)
 
 
-def shown(message: StoredMessage, *, html: bool = False) -> dict[str, Any]:
-    """A message as the API tells it. The id is text, as the AI SDK has it and as the stream's ``start`` says it.
-    ``html``: with an answer's texts as a page may show them.
+def all_shown(messages: list[StoredMessage], *, html: bool = False, versions: bool = False) -> list[dict[str, Any]]:
+    """Messages as the API tells them. ``html``: with an answer's texts as a page may show them. ``versions``: with the
+    ids of the versions that have been current, where there are several.
     """
-    told = _told(message)
-    if html and message.role == "assistant":
-        told["html"] = rendered_parts(orjson.loads(orjson.dumps(message.parts)))
+    several = versions_of([message.id for message in messages]) if versions and messages else {}
+    told = []
+    for message in messages:
+        one = shown(message)
+        if html and message.role == "assistant":
+            one["html"] = rendered_parts(orjson.loads(orjson.dumps(message.parts)))
+        if message.id in several:
+            one["versions"] = [str(pk) for pk in several[message.id]]
+        told.append(one)
     return told
 
 
-def _told(message: StoredMessage) -> dict[str, Any]:
+def shown(message: StoredMessage) -> dict[str, Any]:
+    """A message as the API tells it. The id is text, as the AI SDK has it and as the stream's ``start`` says it."""
     return {
         "id": str(message.id),
         "role": message.role,

@@ -30,7 +30,7 @@ from chat.streams.cursors import Cursor
 class State(ChatView):
     def get(self, request: Request, thread_id: str) -> HttpResponse:
         limit = self.number("limit", 50, most=messages.PAGE)
-        html = self.flag("html")
+        wanted = {name: self.flag(name) for name in ("html", "versions")}
         asker = self.asker()
         thread = named_thread(asker, thread_id)
         # What waits before what is live: a turn that is promoted between the two is told twice, not left out.
@@ -45,17 +45,15 @@ class State(ChatView):
             cursor = Cursor(busy.pk, 0 if live else busy.last_seq)
         earlier = None
         if len(found) > limit:
-            query = urlencode({"limit": limit, "before": found[1].id, **({"html": "true"} if html else {})})
+            query = urlencode(
+                {"limit": limit, "before": found[1].id, **{name: "true" for name in wanted if wanted[name]}}
+            )
             earlier = f"{request.path.removesuffix('state/')}messages/?{query}"
-        shown = [
-            messages.shown(message, html=html)
-            for message in found[-limit:]
-            if live is None or message.id != live.assistant_message_id
-        ]
+        whole = [message for message in found[-limit:] if live is None or message.id != live.assistant_message_id]
         return answer(
             {
                 "thread": read_thread(asker, thread),
-                "messages": shown,
+                "messages": messages.all_shown(whole, **wanted),
                 "earlier": earlier,
                 "cursor": str(cursor),
                 "turn": live and {**turns.shown(live), "cursor": str(cursor)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +105,24 @@ def read_versions(scope: Scope, message_id: int) -> list[Version]:
     if not found:
         raise MessageNotFound
     return [Version(stored_message(one), one["is_current"], one["turn"], one["status"]) for one in found]
+
+
+def versions_of(messages: Sequence[int]) -> dict[int, list[int]]:
+    """The versions of each of these messages that have been current, oldest first; of those that have several. No
+    scope: who may read a message may read its versions.
+    """
+    found = rows(
+        """
+        SELECT m.id, array_agg(v.id ORDER BY v.id) AS versions
+          FROM chat_messages m
+          JOIN chat_messages v ON v.id = coalesce(m.version_of_id, m.id)
+                               OR v.version_of_id = coalesce(m.version_of_id, m.id)
+         WHERE m.id = ANY (%(messages)s::bigint[]) AND v.current_at IS NOT NULL AND v.deleted_at IS NULL
+         GROUP BY m.id HAVING count(*) > 1
+        """,
+        messages=list(messages),
+    )
+    return {one["id"]: one["versions"] for one in found}
 
 
 def restore(scope: Scope, message_id: int) -> uuid.UUID:

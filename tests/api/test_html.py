@@ -58,3 +58,14 @@ async def test_a_wrong_flag_and_another_s_message_are_refused(
     nowhere = await other_client.request("GET", "/api/messages/999999/")
     assert (missing.status, missing.body) == (nowhere.status, nowhere.body)
     assert missing.status == 404
+
+
+async def test_a_message_of_several_versions_names_them(client: Client, answer: str) -> None:
+    again = {"id": "t1", "messages": [], "trigger": "regenerate-message", "messageId": answer}
+    assert (await client.request("POST", "/api/chat", again)).status == 200
+    question, answered = (await client.request("GET", "/api/threads/t1/state/?versions=true")).json()["messages"]
+    assert answered["versions"] == [answer, answered["id"]]
+    assert "versions" not in question
+    for path in ("/api/threads/t1/messages/?versions=true&limit=1", f"/api/messages/{answer}/?versions=true"):
+        told = (await client.request("GET", path)).json()
+        assert told.get("results", [told])[0]["versions"] == answered["versions"]

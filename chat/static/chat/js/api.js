@@ -25,12 +25,34 @@ export class Unreachable extends Error {
   }
 }
 
-export const threads = (next, signal) => read(next ? local(next) : `${base}threads/?limit=30`, signal);
+// Answers come with their texts as HTML, and messages with the ids of their versions.
+const AS_SHOWN = "html=true&versions=true";
+
+export const threads = (next, archived = false) =>
+  read(next ? local(next) : `${base}threads/?limit=30&archived=${archived}`);
+
+export const changeThread = (id, change) =>
+  request(`${base}threads/${id}/`, { method: "PATCH", body: JSON.stringify(change) });
+
+// It can be taken back, until it is purged.
+export const deleteThread = (id) => request(`${base}threads/${id}/`, { method: "DELETE", body: "{}" });
+
+export const restoreThread = (id) => request(`${base}threads/${id}/restore/`, { method: "POST", body: "{}" });
+
+export const search = (words, signal) => read(`${base}search/?limit=30&q=${encodeURIComponent(words)}`, signal);
+
+export const exportUrl = (id, format) => `${base}threads/${id}/export/?format=${format}`;
 
 export const thread = (id, signal) => read(`${base}threads/${id}/`, signal);
 
 // All that is needed to draw a thread and to join it.
-export const state = (threadId, signal) => read(`${base}threads/${encodeURIComponent(threadId)}/state/`, signal);
+export const state = (threadId, signal) => 
+  read(`${base}threads/${encodeURIComponent(threadId)}/state/?${AS_SHOWN}`, signal);
+
+export const message = (id) => read(`${base}messages/${id}/?${AS_SHOWN}`);
+
+// Makes a version of a message the current one, with what followed it.
+export const restoreMessage = (id) => request(`${base}messages/${id}/restore/`, { method: "POST", body: "{}" });
 
 export const messages = (page, signal) => read(local(page), signal);
 
@@ -51,6 +73,14 @@ export const send = (threadId, messageId, text, onBusy) =>
       trigger: "submit-message",
       on_busy: onBusy,
     }),
+  });
+
+// Another answer (`regenerate-message`), or another version of a message (`submit-message`). `turn` names the turn: sent
+// again, it is the same one.
+export const revise = (threadId, turn, messageId, trigger, messages = []) =>
+  request(`${base}chat`, {
+    method: "POST",
+    body: JSON.stringify({ id: threadId, turn_id: turn, messageId, trigger, messages, on_busy: "reject" }),
   });
 
 // The response whose body is what follows the cursor in a turn's stream.

@@ -8,6 +8,7 @@ import { LiveTurn } from "./live-turn.js";
 import { MessageLog } from "./message-log.js";
 import { AssistantMessage, UserMessage, newId } from "./message.js";
 import { Outbox } from "./outbox.js";
+import { Revisions } from "./revisions.js";
 import { events } from "./sse.js";
 import { Undecided } from "./undecided.js";
 
@@ -37,6 +38,12 @@ export class Conversation {
     this.#composer = composer;
     this.#follower = follower;
     this.#on = on;
+    new Revisions(this.#pane, this.#log, {
+      thread: () => this.#thread,
+      changed: () => this.#redraw(Infinity),
+      failed: (error) => this.#composer.tellError(error),
+      announce: (text) => this.#announce(text),
+    });
     this.#earlier = new Earlier(this.#log, follower, (error) => this.#composer.tellError(error));
   }
 
@@ -230,7 +237,9 @@ export class Conversation {
       if (this.#outbox.has(name)) this.#outbox.wait(name, turn);
       else await this.#redraw(); // another tab's: the state has its text
     } else if (status === "streaming") {
-      if (!this.#begin(told)) await this.#redraw();
+      // What revises takes the place of messages that are shown.
+      const isSeen = told.trigger === "submit" || this.#live?.turn === turn || isWaited;
+      if (!isSeen || !this.#begin(told)) await this.#redraw();
     } else if (status === "awaiting_approval" && (isWaited || this.#live?.turn === turn)) {
       this.#wait(isWaited ? this.#undecided.of(told) : this.#live, told.approvals);
     } else if (answer === null) {
@@ -265,19 +274,19 @@ export class Conversation {
     return true;
   }
 
-  async #redraw() {
+  async #redraw(upTo) {
     const accepted = [...this.#accepted];
     const { signal } = this.#leaving;
     try {
       const state = await this.#feed.state();
-      if (!signal.aborted) this.#draw(state, accepted);
+      if (!signal.aborted) this.#draw(state, accepted, upTo);
     } catch (error) {
       if (!signal.aborted) this.#feed?.refresh(); // it tries until it gets through, or knows why not
     }
   }
 
   // Makes the page show what the state says, whatever it shows. `accepted`: what the server had when it was asked.
-  #draw({ thread, messages, earlier, cursor, turn: told, approvals, queued }, accepted = []) {
+  #draw({ thread, messages, earlier, cursor, turn: told, approvals, queued }, accepted = [], upTo = 0) {
     const first = this.#pane.hasAttribute("aria-busy");
     this.#pane.removeAttribute("aria-busy");
     if (thread.id !== this.#thread) {
@@ -298,7 +307,7 @@ export class Conversation {
     for (const { turn_id: name, role } of messages) if (role === "user" && name !== live?.turn_id) this.#withdraw(name);
     for (const name of accepted) if (!waiting.has(name) && name !== live?.turn_id) this.#withdraw(name);
     if (live && (this.#live?.name === live.turn_id || this.#outbox.has(live.turn_id))) this.#begin(live);
-    if (this.#log.merge(messages) || first) this.#earlier.next = earlier;
+    if (this.#log.merge(messages, Math.max(upTo, live?.assistant_message_id ?? 0)) || first) this.#earlier.next = earlier;
     if (asked) this.#wait(this.#undecided.of(asked, messages, this.#log), approvals);
     if (live) this.#begin(live);
     if (past) this.#ended(past);
@@ -313,7 +322,14 @@ export class Conversation {
     if (!live.ended && live.answer.element.isConnected) live.finish(); // its answer is not among those that are shown
     if (live === this.#live) this.#setLive(null);
     this.#announce(`Answer ${live.status}.`);
+    if (live.trigger === "regenerate" && live.status !== "completed") this.#keptEarlier(live);
     this.#on.ended();
+  }
+
+  // Another answer that is not complete takes no place: the one before is current, unless this was stopped in its middle.
+  #keptEarlier(live) {
+    if (live.status === "failed") this.#composer.tell("The new answer failed. The one before it is kept.");
+    return this.#redraw(Infinity);
   }
 
   // A decision was taken, or not: somebody else has decided, say.
@@ -333,6 +349,7 @@ export class Conversation {
     this.#live = live;
     this.#stopWanted = false;
     this.#composer.live = live !== null;
+    this.#pane.toggleAttribute("data-live", live !== null);
     for (const message of live ? [live.question, live.answer] : []) {
       if (message && !message.element.isConnected) this.#log.add(message);
     }

@@ -7,6 +7,7 @@ const WAITING = "awaiting_approval";
 
 export class LiveTurn {
   turn = null; // the server's number for it, once it is known that it has begun
+  trigger = "submit";
   name; // the client's: the message's first id
   question;
   answer;
@@ -33,6 +34,7 @@ export class LiveTurn {
   // The server has begun it: `told` as the API tells turns.
   begun(told) {
     this.turn = told.turn;
+    this.trigger = told.trigger;
     if (told.user_message_id !== null) this.question.know(String(told.user_message_id));
     if (told.assistant_message_id !== null) this.answer.know(String(told.assistant_message_id));
   }

@@ -46,13 +46,26 @@ export class MessageLog {
     message.element.remove();
   }
 
-  // Takes in a page of stored messages: what is not here yet, and what is not whole here. Returns whether there is a
-  // gap between them and what was here, which was taken away then.
-  merge(stored) {
+  // The message that an element is, or lies in.
+  of(element) {
+    return this.#messages.get(element.closest(".message"));
+  }
+
+  // Takes in the last page of stored messages: what is not here yet, and what is not whole here. What is here, and would
+  // lie among them, was replaced by another version, and goes; `upTo` is the number up to which they tell all. Returns
+  // whether there is a gap between them and what was here, which was taken away then.
+  merge(stored, upTo = 0) {
     const numbers = new Set(stored.map(({ id }) => id));
     const known = [...this.#messages.keys()].filter((element) => "known" in element.dataset);
     const isGap = known.length > 0 && !known.some((element) => numbers.has(element.dataset.messageId));
-    if (isGap) known.forEach((element) => this.remove(this.#messages.get(element)));
+    const first = Math.min(...stored.map(({ id }) => Number(id)));
+    const last = Math.max(upTo, ...stored.map(({ id }) => Number(id)));
+    const isReplaced = (element) =>
+      !numbers.has(element.dataset.messageId) &&
+      !element.hasAttribute("aria-busy") &&
+      numberOf(element) > first &&
+      numberOf(element) < last;
+    for (const element of known) if (isGap || isReplaced(element)) this.remove(this.#messages.get(element));
     this.addStored(stored);
     return isGap;
   }

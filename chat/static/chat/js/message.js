@@ -1,6 +1,7 @@
 // One message: the person's, or the answer to it. `data-message-id` is the client's id until the server tells its own
 // (`data-known`).
 
+import * as api from "./api.js";
 import { Answer } from "./fold.js";
 import { clone, partView, says } from "./parts.js";
 
@@ -36,6 +37,20 @@ class Message {
     return this.element.querySelector(".notice-place");
   }
 
+  // Shows which of its versions it is, and lets one choose another.
+  set versions(ids = []) {
+    const place = ids.indexOf(this.id);
+    const chooser = this.element.querySelector(".versions");
+    chooser.hidden = ids.length < 2 || place < 0;
+    if (chooser.hidden) return;
+    chooser.querySelector(".versions-place").textContent = `${place + 1} / ${ids.length}`;
+    const [earlier, later] = chooser.querySelectorAll("button");
+    for (const [button, id] of [[earlier, ids[place - 1]], [later, ids[place + 1]]]) {
+      button.disabled = id === undefined;
+      button.dataset.version = id ?? "";
+    }
+  }
+
   // Shows a line below the message, in the place of an earlier one; null takes it away. `action`: {label, run}.
   notice(look, text, action) {
     if (text === null) return this.place.replaceChildren();
@@ -59,6 +74,7 @@ export class UserMessage extends Message {
     this.text = parts.filter((part) => part.type === "text").map((part) => part.text).join("\n");
     const bubble = this.element.querySelector(".bubble");
     for (const part of parts) addPart(bubble, part);
+    this.files = parts.filter((part) => part.type !== "text");
   }
 }
 
@@ -73,7 +89,7 @@ export class AssistantMessage extends Message {
     this.answer = new Answer();
     if (stored) {
       Object.assign(this.answer, { parts: stored.parts, metadata: stored.metadata ?? {}, usage: stored.usage });
-      this.finish();
+      this.finish(stored);
     } else {
       this.element.setAttribute("aria-busy", "true"); // read out once it is whole, not word by word
     }
@@ -87,12 +103,37 @@ export class AssistantMessage extends Message {
     this.#frame ||= requestAnimationFrame(() => this.#draw()); // many tokens, one layout
   }
 
-  // Nothing more will come.
-  finish() {
+  // Nothing more will come. `stored`: the message as the API tells it, where it is known.
+  finish(stored) {
     this.rest();
     this.ask([]);
     this.#tellEnd();
     this.#tellUsage();
+    this.#dress(stored);
+  }
+
+  // What it says, as it can be pasted elsewhere.
+  get text() {
+    return this.#texts.map((part) => part.text).join("\n\n");
+  }
+
+  get #texts() {
+    return this.answer.parts.filter((part) => part.type === "text");
+  }
+
+  // Shows the texts as the server renders them. What cannot be had now stays as it is: the words are the same.
+  async #dress(stored) {
+    const { answer } = this;
+    if (!stored) {
+      try {
+        stored = await api.message(this.id);
+      } catch {
+        return;
+      }
+    }
+    if (answer !== this.answer || stored.html?.length !== this.#texts.length) return;
+    this.#texts.forEach((part, index) => this.#views.get(part)?.dress(stored.html[index]));
+    this.versions = stored.versions;
   }
 
   // Nothing more comes until somebody has decided.
@@ -172,5 +213,7 @@ function addPart(parent, part) {
 // A message of the history.
 export function storedMessage(stored) {
   if (stored.role === "assistant") return new AssistantMessage(stored.id, stored);
-  return new UserMessage(stored.id, stored.parts, true);
+  const message = new UserMessage(stored.id, stored.parts, true);
+  message.versions = stored.versions;
+  return message;
 }

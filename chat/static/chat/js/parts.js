@@ -1,4 +1,5 @@
-// How each kind of part looks. What comes from a person or a model is only ever set as text.
+// How each kind of part looks. What comes from a person or a model is only ever set as text; HTML only as the server has
+// made and cleaned it.
 
 export const clone = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
 
@@ -28,7 +29,30 @@ function growing(parent) {
 function textView() {
   const element = clone("text-part");
   const grow = growing(element);
-  return { element, update: (part) => grow(part.text) };
+  let isDressed = false;
+  return {
+    element,
+    update: (part) => isDressed || grow(part.text),
+    // The whole text as HTML that the server has rendered.
+    dress(html) {
+      isDressed = true;
+      element.innerHTML = html;
+      element.dataset.dressed = "";
+      for (const link of element.querySelectorAll("a")) link.target = "_blank";
+      for (const block of element.querySelectorAll("pre")) framed(block, "code-frame").append(clone("code-copy"));
+      for (const table of element.querySelectorAll("table")) framed(table, "table-frame").tabIndex = 0;
+    },
+  };
+}
+
+// A frame around an element that may be wider than the screen.
+function framed(element, name) {
+  const frame = document.createElement("div");
+  frame.className = name;
+  element.replaceWith(frame);
+  frame.append(element);
+  if (element.tagName === "PRE") element.tabIndex = 0; // it scrolls, and a keyboard has to reach it
+  return frame;
 }
 
 function reasoningView() {
