@@ -6,7 +6,9 @@ import { Conversation } from "./conversation.js";
 import * as drafts from "./drafts.js";
 import { Drawer } from "./drawer.js";
 import { Follower } from "./scroll.js";
+import { Search } from "./search.js";
 import { ThreadList, titleOf } from "./thread-list.js";
+import { ThreadMenu } from "./thread-menu.js";
 
 const { home } = document.body.dataset;
 const heading = document.getElementById("thread-title");
@@ -15,6 +17,11 @@ const toLatest = document.getElementById("to-latest");
 const list = new ThreadList();
 const listed = list.refresh();
 const drawer = new Drawer();
+const search = new Search();
+new ThreadMenu(list, {
+  renamed: ({ id }) => openThread() === id && showTitle(id),
+  gone: (threadId) => openThread() === threadId && go(home),
+});
 const follower = new Follower(
   document.getElementById("pane"),
   document.getElementById("column"),
@@ -87,6 +94,7 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest("a.thread, a[data-new-thread]");
   if (!link || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   event.preventDefault();
+  if (link.closest("#hits")) search.clear();
   go(new URL(link.href).pathname);
 });
 
