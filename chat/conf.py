@@ -58,6 +58,9 @@ DEFAULTS: dict[str, Any] = {
     "STALL_SECONDS": 300.0,
     # Seconds that an agent gets to make a title for a new thread, which else keeps the beginning of its first message.
     "TITLE_SECONDS": 30.0,
+    # Seconds for which a turn waits for a person to approve a tool call, or for a client to run one; then it is
+    # stopped. 0: for ever.
+    "APPROVAL_SECONDS": 24 * 3600.0,
     # Seconds between comment lines on an idle stream, so that proxies keep it open.
     "KEEP_ALIVE_SECONDS": 15.0,
     # Seconds after which the reader of an open stream is shut out at the latest who has logged out or lost the thread.

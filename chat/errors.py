@@ -85,6 +85,13 @@ class MessageNotFound(NotFound):
     message = "There is no such message."
 
 
+class ApprovalNotFound(NotFound):
+    """The turn has never waited for this call; ``details["field"]`` names the decision."""
+
+    code = "approval_not_found"
+    message = "The turn does not wait for a decision on this call."
+
+
 class Conflict(ChatError):
     """The request is well formed, and the state of things speaks against it."""
 
@@ -111,6 +118,27 @@ class ChatBusy(Conflict):
 
     code = "chat_busy"
     message = "The copilot chat is answering another message."
+
+
+class TurnEnded(Conflict):
+    """The turn that this would go on with has ended; ``details`` say how. Nothing was written."""
+
+    code = "turn_ended"
+    message = "This turn has ended. Send a new message, or ask for another answer."
+
+
+class AlreadyDecided(Conflict):
+    """Somebody else has decided otherwise; ``details["outcome"]`` is what there is. Nothing was written."""
+
+    code = "already_decided"
+    message = "This call was decided on already, and otherwise."
+
+
+class ApprovalExpired(TurnEnded):
+    """Nobody decided in time on what the turn waited for: how such a turn ends, and what it says."""
+
+    code = "approval_expired"
+    message = "Nobody decided in time on what this answer waited for."
 
 
 class StaleMessages(Conflict):

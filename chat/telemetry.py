@@ -1,7 +1,8 @@
 """What the application tells of its own work while it happens.
 
 The commits that a turn's life hangs on are announced by name, before and after: ``begin``, ``append``, ``finish``,
-``take`` and ``recover`` (the two of a recovery), ``enqueue``, ``promote``; and the part of a commit that writes the
+``park`` and ``decide`` (of a turn that waits and goes on), ``take`` and ``recover`` (the two of a recovery),
+``enqueue``, ``promote``; and the part of a commit that writes the
 mirror of a copilot chat, ``mirror``. A test stops or kills the process there.
 """
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import factory
 from django.contrib.auth import get_user_model
 
-from chat.models import Message, Thread, TokenUsage, Turn
+from chat.models import Message, Thread, TokenUsage, ToolApproval, Turn
 
 
 class UserFactory(factory.django.DjangoModelFactory):
@@ -54,3 +54,14 @@ class UsageFactory(factory.django.DjangoModelFactory):
     completion_tokens = 5
     total_tokens = 15
     source = "reported"
+
+
+class ApprovalFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = ToolApproval
+
+    turn = factory.SubFactory(TurnFactory)
+    tool_call_id = factory.Sequence(lambda n: f"call-{n}")
+    tool_name = "send_mail"
+    kind = "approval"
+    input = factory.LazyFunction(lambda: {"to": "ann"})

@@ -5,17 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.db.models import DurationField, ExpressionWrapper, F, Q, QuerySet
+from django.db.models import DurationField, ExpressionWrapper, F, Prefetch, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
 from django.http import HttpRequest
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from chat import conf
-from chat.admin.cells import NOTHING, json_block, label, span, status_label, times, when
+from chat.admin.approvals import told_approval
+from chat.admin.cells import NOTHING, json_block, label, one_line, span, status_label, times, when
 from chat.admin.read_only import ReadOnlyAdmin, as_number, as_uuid
 from chat.admin.transcript import told_usage
-from chat.models import CopilotChat, Message, Thread, TokenUsage, Turn, TurnStatus
+from chat.models import ApprovalStatus, CopilotChat, Message, Thread, TokenUsage, ToolApproval, Turn, TurnStatus
 
 if TYPE_CHECKING:
     from typing import TypedDict
@@ -75,6 +76,7 @@ class TurnAdmin(ReadOnlyAdmin[Turn]):
                 )
             },
         ),
+        ("Decisions", {"fields": ("approvals",)}),
         ("Ending", {"fields": ("finish_reason", "error_code", "error_text", "usage")}),
         ("Run", {"fields": ("moments", "ran", "heartbeat", "owner", "epoch", "last_seq")}),
         ("Request", {"fields": ("request_value", "fingerprint")}),
@@ -86,6 +88,7 @@ class TurnAdmin(ReadOnlyAdmin[Turn]):
         # A copilot chat is loaded for its title: without its history, which can be megabytes.
         heavy = ("request", "thread__metadata", "copilot_chat__messages", "copilot_chat__config")
         turns = super().get_queryset(request).defer(*heavy)
+        turns = turns.prefetch_related(Prefetch("approvals", ToolApproval.objects.only("turn", "tool_name", "status")))
         return turns.annotate(
             **{name: ExpressionWrapper(age, output_field=DurationField()) for name, age in ages.items()}
         )
@@ -112,6 +115,9 @@ class TurnAdmin(ReadOnlyAdmin[Turn]):
         below: SafeString | str = ""
         if turn.error_code:
             below = format_html('<code class="chat-error" title="{}">{}</code>', turn.error_text, turn.error_code)
+        elif turn.status == TurnStatus.AWAITING_APPROVAL:
+            pending = [one.tool_name for one in turn.approvals.all() if one.status == ApprovalStatus.PENDING]
+            below = format_html('<span class="chat-aside">{}</span>', one_line(", ".join(pending)))
         elif turn.status == TurnStatus.STREAMING:
             below = format_html('<span class="chat-aside">heartbeat {}</span>', self.heartbeat(turn))
         return format_html('<div class="chat-stack">{}{}</div>', status_label(turn.status), below)
@@ -157,6 +163,12 @@ class TurnAdmin(ReadOnlyAdmin[Turn]):
     @admin.display(description="replaces")
     def replaced(self, turn: Turn) -> SafeString | str:
         return NOTHING if turn.replaces_id is None else self.link(Turn, turn.replaces_id, f"Turn {turn.replaces_id}")
+
+    @admin.display(description="calls that waited")
+    def approvals(self, turn: Turn) -> SafeString | str:
+        calls = ToolApproval.objects.filter(turn=turn).select_related("decided_by").order_by("pk")
+        told = ((self.link(ToolApproval, one.pk, f"Call {one.pk}"), told_approval(one)) for one in calls)
+        return format_html_join("", "<div>{} {}</div>", told) or NOTHING
 
     @admin.display(description="usage")
     def usage(self, turn: Turn) -> SafeString | str:

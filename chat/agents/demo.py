@@ -4,7 +4,8 @@
 ``/tokens N [MS]``        streams ``w1 w2 … wN`` with MS milliseconds between (default 20)
 ``/think``                reasons before it answers
 ``/tool``                 calls a tool and tells its result
-``/approve``              calls a tool that wants approval
+``/approve [N]``          wants to send N mails (1), and waits until a person has approved or denied each
+``/where``                asks the client for its time zone, with a tool that the client runs
 ``/fail [N]``             fails, after N tokens
 ``/hang``                 says a word and never comes to an end: for the stop button
 anything else             answers in plain words
@@ -23,9 +24,10 @@ from chat.protocol.chunks import Chunk
 
 MODEL = "demo"
 MOST_TOKENS = 100_000
+MOST_MAILS = 20
 HELP = (
     "I am the demo agent: I live in this process and know no network. "
-    "Try /tokens 50, /think, /tool, /approve, /fail 5 or /hang, and reload while I talk."
+    "Try /tokens 50, /think, /tool, /approve, /where, /fail 5 or /hang, and reload while I talk."
 )
 
 
@@ -55,8 +57,10 @@ class DemoAgent:
                 return _think()
             case ["/tool", *_]:
                 return _tool()
-            case ["/approve", *_]:
-                return _approve(turn)
+            case ["/approve", *numbers]:
+                return _mails_sent(turn) if turn.answer else _approve(turn, _number(numbers, 0, 1))
+            case ["/where", *_]:
+                return _placed(turn) if turn.answer else _where(turn)
             case ["/fail", *numbers]:
                 return _fail(_number(numbers, 0, 0))
             case ["/hang", *_]:
@@ -127,14 +131,47 @@ async def _tool() -> AsyncIterator[Chunk]:
         yield chunk
 
 
-async def _approve(turn: TurnContext) -> AsyncIterator[Chunk]:
-    call = {"toolCallId": f"mail-{turn.turn_id}", "toolName": "send_mail"}
-    yield {"type": "tool-input-available", **call, "input": {"to": "someone@example.org", "subject": "Hello"}}
-    yield {
-        "type": "tool-approval-request",
-        "approvalId": call["toolCallId"],
-        "toolCallId": call["toolCallId"],
-    }
+async def _approve(turn: TurnContext, mails: int) -> AsyncIterator[Chunk]:
+    async for chunk in _text(["May ", "I ", "send ", "this? "], 0.02, "before"):
+        yield chunk
+    for number in range(1, max(1, min(mails, MOST_MAILS)) + 1):
+        call = f"mail-{number}-{turn.turn_id}"
+        mail = {"to": f"friend{number}@example.org", "subject": "Hello"}
+        yield {"type": "tool-input-available", "toolCallId": call, "toolName": "send_mail", "input": mail}
+        yield {"type": "tool-approval-request", "toolCallId": call, "approvalId": f"approval-of-{call}"}
+
+
+async def _mails_sent(turn: TurnContext) -> AsyncIterator[Chunk]:
+    told: list[str] = []
+    for part in turn.answer:
+        if part.get("state") != "approval-responded":
+            continue
+        approval, mail = part["approval"], part["input"]
+        if not approval["approved"]:
+            told.append(f"Not sent to {mail['to']}: {approval.get('reason') or 'you did not want it'}.")
+            continue
+        changed = approval.get("input")
+        to = str((changed or mail).get("to", "nobody"))[:200]
+        await asyncio.sleep(0.05)
+        yield {"type": "tool-output-available", "toolCallId": part["toolCallId"], "output": {"sent": True, "to": to}}
+        told.append(f"Sent to {to}{', as you changed it' if changed else ''}.")
+    async for chunk in _text([word + " " for word in " ".join(told).split()], 0.02, "after"):
+        yield chunk
+
+
+async def _where(turn: TurnContext) -> AsyncIterator[Chunk]:
+    call = {"toolCallId": f"zone-{turn.turn_id}", "toolName": "browser_time_zone"}
+    yield {"type": "tool-input-available", **call, "input": {}}
+
+
+async def _placed(turn: TurnContext) -> AsyncIterator[Chunk]:
+    (part,) = [part for part in turn.answer if "toolCallId" in part]
+    zone = part.get("output")
+    told = (
+        f"Your clock runs on {zone} time." if isinstance(zone, str) and zone else "You did not tell me where you are."
+    )
+    async for chunk in _text([word + " " for word in told[:200].split()], 0.02, "after"):
+        yield chunk
 
 
 async def _fail(after: int) -> AsyncIterator[Chunk]:

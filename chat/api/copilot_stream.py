@@ -23,7 +23,7 @@ async def send_message(asked: Asked) -> Streamed:
 @asgi("GET")
 async def resume(asked: Asked) -> Answer | Streamed:
     """``GET /api/copilot/chat/stream?streamId=&after=``: a live turn from its start, or what follows a cursor; 204 when
-    it has ended and no cursor is given.
+    it has ended and no cursor is given. One that waits for decisions is told so far: its answer is not in the history.
     """
     if not (given := asked.query.get("streamId")):
         raise InvalidInput("streamId", "streamId is needed: the id of the user message.")
@@ -33,7 +33,7 @@ async def resume(asked: Asked) -> Answer | Streamed:
         if cursor.turn != turn.pk:
             raise TurnNotFound
         return await streamed(asked, turn, cursor.seq)
-    return await streamed(asked, turn) if turn.streaming else Answer(204)
+    return await streamed(asked, turn) if turn.busy else Answer(204)
 
 
 @asgi("POST")

@@ -1,13 +1,15 @@
 """``/api/threads/{id}/state/``: all that a page needs to be drawn and to join a stream, in one answer.
 
 ``cursor`` is where the thread's socket is to be joined: before the live turn's first chunk, else behind the last turn
-that has begun; ``0-0`` in a thread without turns. ``earlier`` leads to the messages before the first one, if there are
+that has begun; ``0-0`` in a thread without turns. A turn that waits for decisions is among the messages, and what it
+waits for in ``approvals``. ``earlier`` leads to the messages before the first one, if there are
 any.
 """
 
 from __future__ import annotations
 
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.http import HttpResponse
 from rest_framework.request import Request
@@ -15,10 +17,13 @@ from rest_framework.request import Request
 from chat.api import messages, turns
 from chat.api.threads import named_thread
 from chat.api.views import ChatView, answer
-from chat.store.messages import read_messages
+from chat.errors import Contention
+from chat.store.messages import StoredMessage, read_messages
 from chat.store.queue import queued_message, queued_turns
+from chat.store.scope import Scope
+from chat.store.sql import ATTEMPTS
 from chat.store.threads import read_thread
-from chat.store.turns import last_position, live_turn
+from chat.store.turns import StoredTurn, busy_turn, last_position
 from chat.streams.cursors import Cursor
 
 
@@ -33,10 +38,10 @@ class State(ChatView):
         # are read, its cursor still tells the whole answer, and the answer is left out of the messages. The other way
         # round a turn could fall between the two.
         cursor = Cursor(*last_position(asker, thread))
-        live = live_turn(asker, thread)
-        if live is not None:
-            cursor = Cursor(live.pk, 0)
-        found = read_messages(asker, thread, limit=limit + 1)
+        busy, found = _busy_and_messages(asker, thread, limit + 1)
+        live = busy if busy is not None and busy.streaming else None
+        if busy is not None:
+            cursor = Cursor(busy.pk, 0 if live else busy.last_seq)
         earlier = None
         if len(found) > limit:
             query = urlencode({"limit": limit, "before": found[1].id})
@@ -53,7 +58,11 @@ class State(ChatView):
                 "earlier": earlier,
                 "cursor": str(cursor),
                 "turn": live and {**turns.shown(live), "cursor": str(cursor)},
-                "approvals": [],
+                "approvals": [
+                    {"turn": turn["turn"], "message_id": str(turn["assistant_message_id"]), **call}
+                    for turn in ([turns.shown(busy)] if busy else [])
+                    for call in turn["approvals"]
+                ],
                 "queued": [
                     {**turns.shown(turn), "message": queued_message(turn)}
                     for turn in waiting
@@ -61,3 +70,15 @@ class State(ChatView):
                 ],
             }
         )
+
+
+def _busy_and_messages(asker: Scope, thread: UUID, limit: int) -> tuple[StoredTurn | None, list[StoredMessage]]:
+    """Race: a turn that waited goes on between the two reads. Its answer, which was a message, would be missing behind
+    the cursor.
+    """
+    for _ in range(ATTEMPTS):
+        busy = busy_turn(asker, thread)
+        found = read_messages(asker, thread, limit=limit)
+        if busy is None or not busy.waiting or busy_turn(asker, thread) == busy:
+            return busy, found
+    raise Contention

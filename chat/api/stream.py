@@ -24,6 +24,7 @@ from chat import conf
 from chat.access.authentication import authenticate
 from chat.access.grants import Grant
 from chat.api import errors as wire
+from chat.api.turns import shown
 from chat.errors import (
     AccessLost,
     BodyTooLarge,
@@ -34,8 +35,8 @@ from chat.errors import (
     TurnNotFound,
     Unavailable,
 )
-from chat.models import TurnStatus
 from chat.protocol import sse
+from chat.protocol.decisions import DecisionsBody, decisions_of
 from chat.protocol.requests import ChatBody, checked_name, parse
 from chat.store.crossing import in_thread
 from chat.store.scope import Scope
@@ -44,6 +45,7 @@ from chat.store.threads import find_thread
 from chat.store.turns import StoredTurn, live_turn, read_turn
 from chat.streams.cursors import Cursor, parse_cursor
 from chat.streams.readers import while_allowed
+from chat.turns.approvals import decide, go_on, is_repost
 from chat.turns.read import read_stream
 from chat.turns.start import start_turn
 from chat.turns.stop import stop_conversation, stop_turn
@@ -126,9 +128,14 @@ def asgi(method: str) -> Callable[[Endpoint], Callable[..., HttpResponse]]:
 
 @asgi("POST")
 async def send_message(asked: Asked) -> Streamed:
-    """``POST /api/chat``: begin a turn, or join the one that this retry means, and stream it."""
-    turn = await start_turn(asked.asker, parse(asked.body, ChatBody))
-    return await streamed(asked, turn)
+    """``POST /api/chat``: begin a turn, or join the one that this retry means, and stream it. Where the last message is
+    the answer, it brings decisions, and the stream is what the answer goes on with.
+    """
+    body = parse(asked.body, ChatBody)
+    if is_repost(body):
+        turn = await go_on(asked.asker, body)
+        return await streamed(asked, turn, turn.last_seq)
+    return await streamed(asked, await start_turn(asked.asker, body))
 
 
 @asgi("GET")
@@ -166,6 +173,13 @@ async def streamed(asked: Asked, turn: StoredTurn, after: int = 0) -> Streamed:
 
 
 @asgi("POST")
+async def decide_calls(asked: Asked, pk: int) -> Answer:
+    """``POST /api/turns/{pk}/approvals/``: decisions on calls that the turn waits for; the turn as it stands then."""
+    body = parse(asked.body, DecisionsBody)
+    return Answer(200, shown(await decide(asked.asker, pk, decisions_of(body))))
+
+
+@asgi("POST")
 async def stop(asked: Asked, thread_id: str) -> Answer:
     """``POST /api/chat/{id}/stop``: 202 with the turn that is asked to stop, 200 ``idle`` when none is live."""
     thread = await in_thread(find_thread, asked.asker, checked_name(thread_id, "thread_id"))
@@ -176,12 +190,12 @@ async def stop(asked: Asked, thread_id: str) -> Answer:
 @asgi("POST")
 async def stop_one(asked: Asked, pk: int) -> Answer:
     """``POST /api/turns/{pk}/stop``: 202 when this live turn is asked to stop; 200 ``stopped`` for a queued one, which
-    is cancelled by it, and ``idle`` for one that has ended.
+    is cancelled by it, and for one that waited for decisions; ``idle`` for one that has ended.
     """
     turn = await stop_turn(asked.asker, pk)
     if turn.streaming:
         return Answer(202, {"status": "stopping", "turn": pk})
-    return Answer(200, {"status": "stopped" if turn.status == TurnStatus.QUEUED else "idle", "turn": pk})
+    return Answer(200, {"status": "idle" if turn.ended else "stopped", "turn": pk})
 
 
 async def _serve(

@@ -17,7 +17,7 @@ class Turn(ChatView):
 
 
 def shown(turn: StoredTurn) -> dict[str, Any]:
-    """A turn as the API tells it."""
+    """A turn as the API tells it; ``approvals`` are the calls on which it waits for decisions."""
     return {
         "turn": turn.pk,
         "thread_id": turn.thread_id,
@@ -31,6 +31,7 @@ def shown(turn: StoredTurn) -> dict[str, Any]:
         "error_text": turn.error_text,
         "user_message_id": turn.user_message_id,
         "assistant_message_id": turn.assistant_message_id,
+        "approvals": [call for call in turn.approvals if call["status"] == "pending"],
         "created_at": turn.created_at,
         "finished_at": turn.finished_at,
     }

@@ -25,6 +25,7 @@ urlpatterns = [
     path("copilot/import/", copilot.Import.as_view(), name="copilot-import"),
     path("turns/<int:pk>", Turn.as_view(), name="turn"),
     path("turns/<int:pk>/stream", stream.turn_stream, name="turn-stream"),
+    path("turns/<int:pk>/approvals/", stream.decide_calls, name="turn-approvals"),
     path("turns/<int:pk>/stop", stream.stop_one, name="turn-stop"),
     path("threads/", Threads.as_view(), name="threads"),
     path("threads/<str:thread_id>/", Thread.as_view(), name="thread"),

@@ -1,3 +1,4 @@
+from chat.models.approval import ApprovalKind, ApprovalStatus, ToolApproval
 from chat.models.copilot import CopilotChat, CopilotMessage, ReconcileMode, ReconcileRun
 from chat.models.message import Message, Role
 from chat.models.quota import QuotaCounter
@@ -11,6 +12,8 @@ __all__ = [
     "BUSY",
     "ENDED",
     "ApiToken",
+    "ApprovalKind",
+    "ApprovalStatus",
     "CopilotChat",
     "CopilotMessage",
     "Message",
@@ -21,6 +24,7 @@ __all__ = [
     "StreamEvents",
     "Thread",
     "TokenUsage",
+    "ToolApproval",
     "Trigger",
     "Turn",
     "TurnStatus",

@@ -116,7 +116,13 @@ class Canonical:
 
     def park(self) -> list[Chunk]:
         """The leg ended to wait for approvals, or for a client's outputs: such calls stay as they are."""
-        return self._end(lambda: self._tools.close_written(NO_RESULT))
+        return self._end(lambda: self._tools.close(NO_RESULT, keep_preliminary=True, keep_waiting=True))
+
+    def allow(self, call_id: str, changed: Any = None) -> list[Chunk]:
+        """A person approved the call; ``changed`` is the input that they gave it instead of the model's, or None. What
+        it still lacks is an output, and it gets one at the latest with an ending.
+        """
+        return self._tools.allow(call_id, self._step, changed)
 
     def _end(self, answer: Callable[[], list[Chunk]]) -> list[Chunk]:
         if self._ended:

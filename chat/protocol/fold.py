@@ -168,6 +168,7 @@ class AssistantContentBuilder:
         self._written.pop(chunk["toolCallId"], None)
         part.pop("rawInput", None)
         part["input"] = chunk["input"]
+        part.pop("approval", None)  # a person changed the input: a new request follows at once
         if "providerMetadata" in chunk:
             part["callProviderMetadata"] = chunk["providerMetadata"]
 

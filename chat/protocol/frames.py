@@ -13,6 +13,7 @@ import orjson
 from pydantic import Field
 
 from chat.errors import InvalidInput
+from chat.protocol.decisions import ApproveBody
 from chat.protocol.requests import LARGEST_COUNT, Body, parse
 
 KINDS: tuple[Literal["submit", "stop", "approve"], ...] = ("submit", "stop", "approve")
@@ -27,7 +28,7 @@ class StopFrame(Body):
 class ClientFrame(Body):
     submit: dict[str, Any] | None = None
     stop: StopFrame | None = None
-    approve: dict[str, Any] | None = None
+    approve: ApproveBody | None = None
     ref: str | int | None = None
 
 

@@ -1,7 +1,7 @@
 """The tool calls of a turn on their way into canonical order: who may say what about a call, and when.
 
-A call is written (input streaming), ready (input known), perhaps asked (a person must approve), then has an
-output, perhaps after preliminary ones. What comes out of turn is dropped or completed, because a client that
+A call is written (input streaming), ready (input known), perhaps asked (a person must approve) and allowed, then has
+an output, perhaps after preliminary ones. What comes out of turn is dropped or completed, because a client that
 gets an output for a call it does not know, or a delta without its start, ends its stream.
 
 Chunks of calls carry only what ``ai`` 5.0.200 takes, and what all versions read alike:
@@ -25,7 +25,8 @@ from chat.protocol.sanitize import clean, clean_text, split_held
 #: Providers make ids of up to a few hundred characters; some frameworks hide signatures in them.
 MAX_CALL_ID = 4096
 
-WRITTEN, READY, ASKED, PRELIMINARY, DONE = "written", "ready", "asked", "preliminary", "done"
+WRITTEN, READY, ASKED, ALLOWED = "written", "ready", "asked", "allowed"
+PRELIMINARY, DONE = "preliminary", "done"
 #: Why a call has no output, as its ``errorText`` says it.
 NO_RESULT = "The tool gave no result."
 STOPPED = "Stopped before the tool gave a result."
@@ -36,7 +37,19 @@ TAKEN_BACK = "The model took this step back before the tool gave a result."
 class Call:
     """One tool call: its name on the wire, what is fixed about it, and how far it is."""
 
-    __slots__ = ("dynamic", "held", "id", "last_output", "name", "state", "step", "text", "text_is_input")
+    __slots__ = (
+        "approval",
+        "dynamic",
+        "executed",
+        "held",
+        "id",
+        "last_output",
+        "name",
+        "state",
+        "step",
+        "text",
+        "text_is_input",
+    )
 
     def __init__(self, call_id: str, name: str, dynamic: bool, step: int) -> None:
         self.id = call_id
@@ -44,6 +57,8 @@ class Call:
         self.dynamic = dynamic
         self.step = step
         self.state = WRITTEN
+        self.approval = ""
+        self.executed = False  # by the provider: nobody else is to answer it
         self.text: list[str] = []
         self.text_is_input = False
         self.held = ""
@@ -54,6 +69,11 @@ class Call:
         if self.dynamic:
             chunk["dynamic"] = True
         return chunk
+
+    @property
+    def waits(self) -> bool:
+        """Whether a person is to approve it, or a client to run it."""
+        return self.state == ASKED or (self.state == READY and not self.executed)
 
     def written_input(self) -> Any:
         """The best input there is when the model was cut off while writing it."""
@@ -79,7 +99,7 @@ class ToolCalls:
     @property
     def unanswered(self) -> list[Call]:
         """Calls whose input is known and that have no output: they wait for a person or for a client."""
-        return [call for call in self._all.values() if call.state in (READY, ASKED)]
+        return [call for call in self._all.values() if call.waits]
 
     def is_new(self, chunk: Chunk, step: int) -> bool:
         """Whether this input chunk would begin a call: the id is new, or was used up in an earlier step.
@@ -98,6 +118,7 @@ class ToolCalls:
             return []
         call = self._add(chunk, step)
         call.text_is_input = chunk.get("inputEncoding") == "text"
+        call.executed = chunk.get("providerExecuted") is True
         return [call.chunk("tool-input-start", toolName=call.name, **_executed(chunk))]
 
     def write(self, chunk: Chunk) -> list[Chunk]:
@@ -119,6 +140,7 @@ class ToolCalls:
         if call is None or call.state != WRITTEN:
             return []
         keys = _executed(chunk)
+        call.executed = keys.get("providerExecuted", call.executed)
         if metadata := metadata_of(chunk):
             keys["providerMetadata"] = metadata
         return self._with_input(call, chunk.get("input", _MISSING), keys)
@@ -137,9 +159,21 @@ class ToolCalls:
         if call is None or call.state not in (WRITTEN, READY) or not isinstance(approval, str):
             return []
         result = self._finish_input(call)
-        call.state = ASKED
-        approval = clean_text(approval)
-        return [*result, {"type": "tool-approval-request", "toolCallId": call.id, "approvalId": approval}]
+        call.state, call.approval = ASKED, clean_text(approval)
+        return [*result, self._request(call)]
+
+    def allow(self, call_id: str, step: int, changed: Any = None) -> list[Chunk]:
+        """A person approved a call that was asked about, perhaps with an input of their own: then the clients are told
+        that input, and asked again, since one without the other would be no valid part. Clients know a call again by
+        its step: in any but the last one the part keeps the input that the model wrote.
+        """
+        call = self._all.get(call_id)
+        if call is None or call.state != ASKED:
+            return []
+        call.state = ALLOWED
+        if changed is None or call.step != step:
+            return []
+        return [call.chunk("tool-input-available", toolName=call.name, input=clean(changed)), self._request(call)]
 
     def output(self, chunk: Chunk) -> list[Chunk]:
         """``tool-output-available``, preliminary ones any number of times, the final one once."""
@@ -171,15 +205,17 @@ class ToolCalls:
             return self._deny(call)
         return self._finish_input(call) + self._fail(call, "The tool was not allowed to run.")
 
-    def close(self, reason: str, *, step: int | None = None, keep_preliminary: bool = False) -> list[Chunk]:
+    def close(
+        self, reason: str, *, step: int | None = None, keep_preliminary: bool = False, keep_waiting: bool = False
+    ) -> list[Chunk]:
         """Give every call without a final output one that says why; a pending approval is a denial.
 
         ``step`` limits it to the calls of that step. ``keep_preliminary`` makes the last preliminary
-        output the final one.
+        output the final one. ``keep_waiting`` leaves those alone that wait for a person or for a client.
         """
         result: list[Chunk] = []
         for call in self._all.values():
-            if call.state == DONE or (step is not None and call.step != step):
+            if call.state == DONE or (step is not None and call.step != step) or (keep_waiting and call.waits):
                 continue
             if call.state == ASKED:
                 result += self._deny(call)
@@ -187,14 +223,6 @@ class ToolCalls:
                 call.state = DONE
                 result.append(call.chunk("tool-output-available", output=call.last_output))
             else:
-                result += self._finish_input(call) + self._fail(call, reason)
-        return result
-
-    def close_written(self, reason: str) -> list[Chunk]:
-        """Only the calls whose input never became complete: nobody will run those."""
-        result: list[Chunk] = []
-        for call in self._all.values():
-            if call.state == WRITTEN:
                 result += self._finish_input(call) + self._fail(call, reason)
         return result
 
@@ -225,6 +253,9 @@ class ToolCalls:
     def _fail(self, call: Call, text: str) -> list[Chunk]:
         call.state = DONE
         return [call.chunk("tool-output-error", errorText=text)]
+
+    def _request(self, call: Call) -> Chunk:
+        return {"type": "tool-approval-request", "toolCallId": call.id, "approvalId": call.approval}
 
     def _deny(self, call: Call) -> list[Chunk]:
         call.state = DONE

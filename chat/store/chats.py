@@ -16,7 +16,7 @@ from chat.store.messages import BUSY_SQL
 from chat.store.scope import VISIBLE_CHAT, Scope
 from chat.store.sql import ATTEMPTS, Row, connection, decoded, encoded, one_transaction, row, rows
 from chat.store.transcript import Said, read_transcript
-from chat.store.turns import StoredTurn, live_turn
+from chat.store.turns import StoredTurn, busy_turn
 from chat.store.usage import USAGE_COLUMNS, USAGE_VALUES, UsageFigures
 
 # The live turn's stream, not the marker: that may be left over from a program that died.
@@ -54,7 +54,9 @@ def read_chat(scope: Scope, chat_id: uuid.UUID) -> Row:
 
 @dataclass(frozen=True, slots=True)
 class OpenedChat:
-    """A chat as it was at one moment: its row, a page of its messages, and the turn that was live."""
+    """A chat as it was at one moment: its row, a page of its messages, and the turn that was live, or waited for
+    decisions.
+    """
 
     chat: Row
     messages: list[Said]
@@ -69,7 +71,7 @@ def open_chat(scope: Scope, chat_id: uuid.UUID, *, before: str | None = None, li
     """
     chat = read_chat(scope, chat_id)
     for _ in range(ATTEMPTS):
-        live = live_turn(scope, chat_id)
+        live = busy_turn(scope, chat_id)
         messages = read_transcript(scope, chat_id, before=before, limit=limit)
         now = read_chat(scope, chat_id)
         if now["messages_version"] == chat["messages_version"]:

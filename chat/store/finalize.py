@@ -1,32 +1,40 @@
-"""The end of a turn: one transaction, and exactly one end."""
+"""The end of a turn, or of one of its legs: one transaction, and exactly one end."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
+from chat import conf
 from chat.errors import ChatNotFound
-from chat.models import Trigger, TurnStatus
+from chat.models import ApprovalStatus, Trigger, TurnStatus
 from chat.protocol.copilot import answer_element
+from chat.store.approvals import ASK, LEAVE_UNDECIDED
 from chat.store.copilot import lock_chat, write_answer
 from chat.store.quotas import settlement
 from chat.store.sql import UNAVAILABLE, DatabaseError, encoded, one_transaction, row, rows, undone_on_error
 from chat.store.stream_log import CHANNEL, LogRow, news
 from chat.store.turns import THREAD_CHANNEL, StoredTurn
-from chat.store.usage import USAGE_COLUMNS, USAGE_VALUES, UsageFigures
+from chat.store.usage import USAGE_AGAIN, USAGE_COLUMNS, USAGE_VALUES, UsageFigures
 
 logger = logging.getLogger(__name__)
 
 
 class Ended(IntEnum):
-    """Whether a call ended its turn, and whether another turn of the thread waits for that: only then is it worth a
-    transaction to look. What begins to wait in this very moment looks itself.
+    """Whether a call ended its turn or parked it, and whether another turn of the thread waits for the end: only then
+    is it worth a transaction to look. What begins to wait in this very moment looks itself.
     """
 
     NO = 0
     YES = 1
     NEXT_WAITS = 2
+    PARKED = 3
+    STOP_WANTED = 4  # parked as well, but its stop was asked for before: whoever parked it ends it
+
+
+PARKED = (Ended.PARKED, Ended.STOP_WANTED)
 
 
 def finalize_assistant_turn(
@@ -41,6 +49,8 @@ def finalize_assistant_turn(
     finish_reason: str = "",
     error_code: str = "",
     error_text: str = "",
+    asked: Sequence[dict[str, Any]] = (),
+    undecided: ApprovalStatus | None = None,
 ) -> Ended:
     """End a turn: the last rows of its log, status, parts, reason, error and usage in one transaction, with the
     NOTIFY that tells of it.
@@ -49,6 +59,10 @@ def finalize_assistant_turn(
     up late exactly one ends the turn; the others change nothing and get ``Ended.NO``. Where the usage row cannot be
     written, the answer is written without it, and the usage once more by itself, as ``missing``. The turn's place among
     its user's live ones is given back, and its tokens are counted, in the same statement.
+
+    With the status ``awaiting_approval`` the turn parks: it waits for decisions on the calls ``asked`` (``{"id",
+    "approval", "name", "kind", "input"}``) and holds neither lease nor place. Calls that a turn still waits for when it
+    ends become ``undecided``.
 
     In a copilot chat the answer is an element of its array, and of the mirror. A stopped or failed turn that said
     nothing leaves none.
@@ -67,6 +81,10 @@ def finalize_assistant_turn(
         "error_code": error_code,
         "error_text": error_text,
         "used_tokens": usage.total_tokens,
+        "asked": encoded(list(asked)),
+        "approval_seconds": conf.get("APPROVAL_SECONDS"),
+        "undecided": undecided and undecided.value,
+        "more": (ASK if asked else "") + (LEAVE_UNDECIDED if undecided else "") + settlement(),
     }
     try:
         return end(turn, parts, metadata, usage, ending | usage.parameters())
@@ -103,17 +121,19 @@ def _end_in_thread(
         "thread_channel": THREAD_CHANNEL,
         **ending,
     }
-    with_usage = (WITH_USAGE if usage else "") + settlement()
+    more = (WITH_USAGE if usage else "") + values.pop("more")
     if replaces:
         with one_transaction():
             # A statement of its own: the next one sees all that was written under the lock before.
             row("SELECT id FROM chat_threads WHERE id = %(thread)s FOR NO KEY UPDATE", thread=turn.thread_id)
-            found = row(REPLACE_ANSWER.format(usage=with_usage), **values)
+            found = row(REPLACE_ANSWER.format(more=more), **values)
     else:
         with undone_on_error():
-            found = row(FINALIZE.format(usage=with_usage), **values)
+            found = row(FINALIZE.format(more=more), **values)
     if found is None:
         return Ended.NO
+    if status == TurnStatus.AWAITING_APPROVAL:
+        return Ended.STOP_WANTED if found["stop_wanted"] else Ended.PARKED
     return Ended.NEXT_WAITS if found["next_waits"] else Ended.YES
 
 
@@ -134,9 +154,12 @@ def _end_in_chat(
             chat = lock_chat(None, turn.copilot_chat_id)
         except ChatNotFound:  # deleted, and the turn with it
             return Ended.NO
-        found = row(FINALIZE_IN_CHAT.format(usage=(WITH_USAGE_IN_CHAT if usage else "") + settlement()), **ending)
+        more = (WITH_USAGE_IN_CHAT if usage else "") + ending["more"]
+        found = row(FINALIZE_IN_CHAT.format(more=more), **{key: ending[key] for key in ending if key != "more"})
         if found is None:
             return Ended.NO
+        if ending["status"] == TurnStatus.AWAITING_APPROVAL:
+            return Ended.STOP_WANTED if found["stop_wanted"] else Ended.PARKED
         answer = None
         if parts or ending["status"] == TurnStatus.COMPLETED:
             answer = answer_element(str(turn.assistant_message_id), parts, metadata, found["finished_at"])
@@ -154,11 +177,13 @@ WITH thread AS (
 ), turn AS (
     UPDATE chat_turns t
        SET status = %(status)s, finish_reason = %(finish_reason)s, error_code = %(error_code)s,
-           error_text = %(error_text)s, last_seq = %(last_seq)s, finished_at = clock_timestamp()
+           error_text = %(error_text)s, last_seq = %(last_seq)s,
+           heartbeat_at = CASE WHEN %(status)s::text <> 'awaiting_approval' THEN t.heartbeat_at END,
+           finished_at = CASE WHEN %(status)s::text <> 'awaiting_approval' THEN clock_timestamp() END
       FROM thread
      WHERE t.id = %(turn)s AND t.thread_id = thread.id AND t.epoch = %(epoch)s
-       AND t.status IN ('streaming', 'queued')
-    RETURNING t.id, t.thread_id, t.turn_id, t.user_id
+       AND t.status IN ('streaming', 'queued', 'awaiting_approval')
+    RETURNING t.id, t.thread_id, t.turn_id, t.user_id, t.stop_requested_at IS NOT NULL AS stop_wanted
 ), message AS (
     UPDATE chat_messages m
        SET parts = %(parts)s::jsonb, metadata = m.metadata || %(metadata)s::jsonb, updated_at = clock_timestamp()
@@ -170,8 +195,8 @@ WITH thread AS (
     SELECT id, %(first_seq)s, %(last_seq)s, %(chunks)s::text FROM turn WHERE %(chunks)s::text IS NOT NULL
 ), activity AS (
     UPDATE chat_threads SET updated_at = clock_timestamp() WHERE id IN (SELECT thread_id FROM turn)
-){usage}
-SELECT id, pg_notify(%(channel)s, %(news)s), pg_notify(%(thread_channel)s, thread_id::text),
+){more}
+SELECT id, stop_wanted, pg_notify(%(channel)s, %(news)s), pg_notify(%(thread_channel)s, thread_id::text),
        EXISTS (SELECT FROM chat_turns q
                 WHERE q.thread_id = turn.thread_id AND q.status = 'queued' AND q.id <> turn.id) AS next_waits
   FROM turn
@@ -195,28 +220,26 @@ REPLACE_ANSWER = FINALIZE.replace(
 WITH_USAGE = f""", usage AS (
     INSERT INTO token_usage (turn_id, message_id, thread_id, user_id, {USAGE_COLUMNS})
     SELECT turn.id, message.id, turn.thread_id, turn.user_id, {USAGE_VALUES}
-      FROM turn LEFT JOIN message ON true
-    ON CONFLICT DO NOTHING
-)"""
+      FROM turn LEFT JOIN message ON true{USAGE_AGAIN})"""
 # Behind ``lock_chat``, which is a statement of its own: it locks the chat before the turn, like everybody.
 FINALIZE_IN_CHAT = """
 WITH turn AS (
     UPDATE chat_turns t
        SET status = %(status)s, finish_reason = %(finish_reason)s, error_code = %(error_code)s,
-           error_text = %(error_text)s, last_seq = %(last_seq)s, finished_at = clock_timestamp()
-     WHERE t.id = %(turn)s AND t.epoch = %(epoch)s AND t.status = 'streaming'
-    RETURNING t.id, t.copilot_chat_id, t.user_id, t.finished_at
+           error_text = %(error_text)s, last_seq = %(last_seq)s,
+           heartbeat_at = CASE WHEN %(status)s::text <> 'awaiting_approval' THEN t.heartbeat_at END,
+           finished_at = CASE WHEN %(status)s::text <> 'awaiting_approval' THEN clock_timestamp() END
+     WHERE t.id = %(turn)s AND t.epoch = %(epoch)s AND t.status IN ('streaming', 'awaiting_approval')
+    RETURNING t.id, t.copilot_chat_id, t.user_id, t.finished_at, t.stop_requested_at IS NOT NULL AS stop_wanted
 ), log AS (
     INSERT INTO chat_stream_events (turn_id, first_seq, last_seq, chunks)
     SELECT id, %(first_seq)s, %(last_seq)s, %(chunks)s::text FROM turn WHERE %(chunks)s::text IS NOT NULL
-){usage}
-SELECT finished_at, pg_notify(%(channel)s, %(news)s) FROM turn
+){more}
+SELECT finished_at, stop_wanted, pg_notify(%(channel)s, %(news)s) FROM turn
 """
 WITH_USAGE_IN_CHAT = f""", usage AS (
     INSERT INTO token_usage (turn_id, copilot_chat_id, user_id, {USAGE_COLUMNS})
-    SELECT id, copilot_chat_id, user_id, {USAGE_VALUES} FROM turn
-    ON CONFLICT DO NOTHING
-)"""
+    SELECT id, copilot_chat_id, user_id, {USAGE_VALUES} FROM turn{USAGE_AGAIN})"""
 LATE_USAGE = f"""
 INSERT INTO token_usage (turn_id, message_id, thread_id, copilot_chat_id, user_id, {USAGE_COLUMNS})
 SELECT t.id, m.id, t.thread_id, t.copilot_chat_id, t.user_id, {USAGE_VALUES}

@@ -43,6 +43,9 @@ class StoredMessage:
     created: bool = False
 
 
+PAGE_COLUMNS = """m.id, m.turn_id, m.role, m.parts::text AS parts, m.metadata::text AS metadata, m.client_id,
+                m.created_at, u.prompt_tokens, u.completion_tokens, u.total_tokens, u.cached_tokens,
+                u.reasoning_tokens, u.cost_micros, u.source"""
 COLUMNS = "id, turn_id, role, parts::text AS parts, metadata::text AS metadata, client_id, created_at"
 
 
@@ -222,28 +225,36 @@ def read_messages(
     """The last ``limit`` current messages, in order, with their usage; ``before`` a message id, those in front of it.
 
     The answer that is still being written is left out, and what it is to replace: its stream tells it, and a client
-    that held both would show it twice (ai-sdk reference, section 3). Raises ThreadNotFound.
+    that held both would show it twice (ai-sdk reference, section 3). One that waits for decisions has no stream: it is
+    there, in the place of what it is to replace. Raises ThreadNotFound.
     """
     found = rows(
         f"""
-        SELECT m.id, m.turn_id, m.role, m.parts::text AS parts, m.metadata::text AS metadata, m.client_id,
-               m.created_at, u.prompt_tokens, u.completion_tokens, u.total_tokens, u.cached_tokens,
-               u.reasoning_tokens, u.cost_micros, u.source
-          FROM chat_threads
-          JOIN chat_messages m ON m.thread_id = chat_threads.id
-          LEFT JOIN token_usage u ON u.message_id = m.id
-         WHERE chat_threads.id = %(thread)s AND {VISIBLE_THREAD}
-           AND m.is_current AND m.deleted_at IS NULL
-           AND (%(before)s::bigint IS NULL OR m.id < %(before)s)
-           AND NOT (m.role = 'assistant' AND EXISTS (
-                SELECT FROM chat_turns t
-                 WHERE t.thread_id = m.thread_id AND t.turn_id = m.turn_id AND t.status = 'streaming'))
-           AND NOT EXISTS (
-                SELECT FROM chat_turns t JOIN chat_messages new
-                    ON new.thread_id = t.thread_id AND new.turn_id = t.turn_id AND new.role = 'assistant'
-                 WHERE t.thread_id = chat_threads.id AND t.status = 'streaming' AND t.trigger = 'regenerate'
-                   AND m.id > coalesce(new.parent_id, 0))
-         ORDER BY m.id DESC LIMIT %(limit)s
+        (SELECT {PAGE_COLUMNS}
+           FROM chat_threads
+           JOIN chat_messages m ON m.thread_id = chat_threads.id
+           LEFT JOIN token_usage u ON u.message_id = m.id
+          WHERE chat_threads.id = %(thread)s AND {VISIBLE_THREAD}
+            AND m.is_current AND m.deleted_at IS NULL
+            AND (%(before)s::bigint IS NULL OR m.id < %(before)s)
+            AND NOT (m.role = 'assistant' AND EXISTS (
+                 SELECT FROM chat_turns t
+                  WHERE t.thread_id = m.thread_id AND t.turn_id = m.turn_id AND t.status = 'streaming'))
+            AND NOT EXISTS (
+                 SELECT FROM chat_turns t JOIN chat_messages new
+                     ON new.thread_id = t.thread_id AND new.turn_id = t.turn_id AND new.role = 'assistant'
+                  WHERE t.thread_id = chat_threads.id AND t.status IN ({BUSY_SQL}) AND t.trigger = 'regenerate'
+                    AND m.id > coalesce(new.parent_id, 0))
+          ORDER BY m.id DESC LIMIT %(limit)s)
+        UNION ALL
+        (SELECT {PAGE_COLUMNS}
+           FROM chat_threads
+           JOIN chat_turns t ON t.thread_id = chat_threads.id AND t.status = 'awaiting_approval'
+           JOIN chat_messages m ON m.thread_id = t.thread_id AND m.turn_id = t.turn_id AND m.role = 'assistant'
+           LEFT JOIN token_usage u ON u.message_id = m.id
+          WHERE chat_threads.id = %(thread)s AND {VISIBLE_THREAD} AND NOT m.is_current AND m.deleted_at IS NULL
+            AND (%(before)s::bigint IS NULL OR m.id < %(before)s))
+         ORDER BY id DESC LIMIT %(limit)s
         """,
         thread=thread_id,
         scope_user=scope.user_id,

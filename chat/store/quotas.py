@@ -150,11 +150,13 @@ TAKE = f""", quota AS (
                         THEN ARRAY(SELECT moment FROM {LAST_MINUTE}) || EXCLUDED.began ELSE '{{}}' END,
            refused = coalesce({OVER}, '')
 )"""
-# Tokens belong to the day on which their turn ends. The place of a turn that holds none (any more) is no place less.
+# Tokens belong to the day on which their turn ends, or parks: what was counted then is not counted again. The place of
+# a turn that holds none (any more) is no place less.
 SETTLE = f""", quota AS (
     UPDATE chat_quotas q
        SET live = array_remove(q.live, turn.id), day = {TODAY},
-           tokens = least({TOKENS} + %(used_tokens)s::numeric, {LARGEST})::bigint
+           tokens = least({TOKENS} + greatest(0, %(used_tokens)s::numeric - coalesce((
+               SELECT u.total_tokens FROM token_usage u WHERE u.turn_id = turn.id), 0)), {LARGEST})::bigint
       FROM turn WHERE q.user_id = turn.user_id
 )"""
 STATE = f"""

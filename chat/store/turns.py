@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
 from chat.errors import TurnNotFound
-from chat.models import TurnStatus
+from chat.models import BUSY, ENDED, TurnStatus
 from chat.store.scope import VISIBLE_CHAT, VISIBLE_THREAD, Scope
 from chat.store.sql import decoded, row
 
@@ -18,8 +18,9 @@ class StoredTurn:
     """A turn row with the ids of its two messages (None where a message is gone or never was): primary keys in a
     thread; in a copilot chat the ids of the array's elements, the answer's also before there is one.
 
-    ``title`` is what the turn has named its thread by beginning; empty where that had a title, and in a turn that is
-    read later.
+    ``last_seq`` is where the log of an ended or waiting turn ends, and behind which chunk the leg of a streaming one
+    began. ``approvals`` are the calls that a waiting one asked about, in any leg, decided ones as well. ``title`` is
+    what the turn has named its thread by beginning; empty where that had a title, and in a turn that is read later.
     """
 
     pk: int
@@ -42,6 +43,7 @@ class StoredTurn:
     assistant_message_id: int | str | None
     created: bool = False
     title: str = ""
+    approvals: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def conversation(self) -> uuid.UUID:
@@ -52,11 +54,28 @@ class StoredTurn:
     def streaming(self) -> bool:
         return self.status == TurnStatus.STREAMING
 
+    @property
+    def waiting(self) -> bool:
+        return self.status == TurnStatus.AWAITING_APPROVAL
+
+    @property
+    def busy(self) -> bool:
+        return self.status in BUSY
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
 
 # The channel on which a commit tells that a thread's turns have changed: its id.
 THREAD_CHANNEL = "chat_thread"
 TURN_COLUMNS = """t.id, t.thread_id, t.copilot_chat_id, t.turn_id, t.user_id, t.status, t.epoch, t.trigger, t.model,
-       t.request, t.last_seq, t.finish_reason, t.error_code, t.error_text, t.created_at, t.finished_at, t.fingerprint"""
+       t.request, t.last_seq, t.finish_reason, t.error_code, t.error_text, t.created_at, t.finished_at, t.fingerprint,
+       CASE WHEN t.status = 'awaiting_approval' THEN (
+           SELECT jsonb_agg(jsonb_build_object(
+                      'tool_call_id', a.tool_call_id, 'approval_id', a.approval_id, 'tool_name', a.tool_name,
+                      'kind', a.kind, 'status', a.status, 'input', a.input, 'expires_at', a.expires_at) ORDER BY a.id)
+             FROM chat_tool_approvals a WHERE a.turn_id = t.id) END AS approvals"""
 # Which conversation a turn belongs to, and whether the asker may see it, whichever kind it is.
 FROM_CONVERSATION = """chat_turns t
           LEFT JOIN chat_threads ON chat_threads.id = t.thread_id
@@ -87,6 +106,31 @@ def read_turn(scope: Scope, pk: int, *, created: bool = False) -> StoredTurn:
 def live_turn(scope: Scope, conversation: uuid.UUID) -> StoredTurn | None:
     """The conversation's turn that is streaming, if one is."""
     found = find(scope, f"{IN_CONVERSATION} AND t.status = 'streaming'", conversation=conversation)
+    return stored_turn(found) if found else None
+
+
+def busy_turn(scope: Scope, conversation: uuid.UUID) -> StoredTurn | None:
+    """The conversation's turn that is streaming or waits for decisions, if one does."""
+    found = find(
+        scope, f"{IN_CONVERSATION} AND t.status IN ('streaming', 'awaiting_approval')", conversation=conversation
+    )
+    return stored_turn(found) if found else None
+
+
+def turn_of_answer(scope: Scope, thread_id: uuid.UUID, name: str) -> StoredTurn | None:
+    """The turn whose answer has this id, whichever version it is; None where there is none in the thread."""
+    if not (name.isascii() and name.isdecimal() and len(name) < 19):
+        return None
+    found = find(
+        scope,
+        """
+        t.thread_id = %(thread)s AND t.turn_id = (
+        SELECT m.turn_id FROM chat_messages m
+         WHERE m.id = %(message)s AND m.thread_id = %(thread)s AND m.role = 'assistant' AND m.deleted_at IS NULL)
+        """,
+        thread=thread_id,
+        message=int(name),
+    )
     return stored_turn(found) if found else None
 
 
@@ -163,7 +207,8 @@ def find(scope: Scope, condition: str, **params: Any) -> dict[str, Any] | None:
 
 
 def stored_turn(found: dict[str, Any], *, created: bool = False) -> StoredTurn:
-    fields = {name: value for name, value in found.items() if name not in ("id", "fingerprint", "request")}
+    fields = {name: value for name, value in found.items() if name not in ("id", "fingerprint", "request", "approvals")}
     if (chat := found["copilot_chat_id"]) is not None:
         fields |= {"user_message_id": found["turn_id"], "assistant_message_id": answer_id(chat, found["turn_id"])}
-    return StoredTurn(pk=found["id"], request=decoded(found["request"]), created=created, **fields)
+    approvals = decoded(found["approvals"]) if found["approvals"] else []
+    return StoredTurn(pk=found["id"], request=decoded(found["request"]), created=created, approvals=approvals, **fields)

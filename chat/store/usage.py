@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chat.protocol.usage import LARGEST
-from chat.store.sql import encoded, row
+from chat.store.sql import decoded, encoded, row
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,22 @@ USAGE_VALUES = (
     "%(source)s, %(prompt_tokens)s, %(completion_tokens)s, %(total_tokens)s, %(cached_tokens)s,"
     " %(reasoning_tokens)s, %(cost_micros)s, %(model_breakdown)s::jsonb, %(call_details)s::jsonb"
 )
+
+
+# Of a turn that parked, the row is there: its figures become those of all its legs.
+USAGE_AGAIN = f"""
+    ON CONFLICT (turn_id) WHERE turn_id IS NOT NULL DO UPDATE
+       SET ({USAGE_COLUMNS}) = ({", ".join(f"EXCLUDED.{name.strip()}" for name in USAGE_COLUMNS.split(","))})
+"""
+
+
+def read_usage(turn: int) -> UsageFigures | None:
+    """What a turn has used so far, as it was stored when it parked; None where nothing was."""
+    found = row(f"SELECT {USAGE_COLUMNS} FROM token_usage WHERE turn_id = %(turn)s", turn=turn)
+    if found is None:
+        return None
+    kept = {name: decoded(found[name]) for name in ("model_breakdown", "call_details")}
+    return UsageFigures(**(found | kept))
 
 
 def settle_usage(turn: int, figures: UsageFigures) -> bool:

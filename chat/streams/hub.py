@@ -116,12 +116,16 @@ class TurnStream:
 _streams: dict[int, TurnStream] = {}
 
 
-def open_stream(turn: int) -> TurnStream:
-    """The stream of a turn that begins to run in this process; readers may wait for it already."""
+def open_stream(turn: int, log: Sequence[bytes] = ()) -> TurnStream:
+    """The stream of a turn that begins to run in this process, or goes on behind its ``log``; readers may wait for it
+    already.
+    """
     stream = _streams.get(turn)
     if stream is None or stream.ended:
         stream = _streams[turn] = TurnStream(turn)
     stream.followed = False
+    stream.publish(1, log)
+    stream.known = True
     return stream
 
 
@@ -157,16 +161,29 @@ async def refresh(turns: Iterable[int] | None = None) -> None:
     for position in found:
         stream = streams[position.turn]
         stream.publish(positions[position.turn] + 1, position.chunks)
-        if position.status in AT_REST:  # of the same snapshot as the chunks: no more are to come
+        # Of the same snapshot as the chunks: no more are to come. Unless the turn goes on here meanwhile.
+        if position.status in AT_REST and stream.followed:
             stream.end(pruned=stream.last_seq < position.last_seq)
+            if position.status == TurnStatus.AWAITING_APPROVAL:
+                _forget(stream)
     for turn in positions.keys() - {position.turn for position in found}:
         streams[turn].end()  # deleted
 
 
-def close_stream(stream: TurnStream) -> None:
-    """End a stream; its frames stay for a while, for a reader that comes in the moment of the end."""
+def close_stream(stream: TurnStream, *, rests: bool = False) -> None:
+    """End a stream; its frames stay for a while, for a reader that comes in the moment of the end. Not those of a turn
+    that only ``rests``: it may go on in any process, and who comes then must not be told that it is over.
+    """
     stream.end()
-    _forget_later(stream)
+    if rests:
+        _forget(stream)
+    else:
+        _forget_later(stream)
+
+
+def _forget(stream: TurnStream) -> None:
+    if _streams.get(stream.turn) is stream:
+        del _streams[stream.turn]
 
 
 def _forget_later(stream: TurnStream) -> None:

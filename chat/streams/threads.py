@@ -1,7 +1,7 @@
 """What becomes of the turns of a thread, told to everybody who watches it: a second tab sees a turn begin and end.
 
-A commit that begins, queues or ends a turn notifies the thread's id; each process reads the turns of the threads that
-are watched in it, once for all their watchers.
+A commit that begins, queues, parks or ends a turn, or decides on what it waits for, notifies the thread's id; each
+process reads the turns of the threads that are watched in it, once for all their watchers.
 """
 
 from __future__ import annotations
@@ -56,9 +56,12 @@ class ThreadWatch:
             watcher.put_nowait(turn)
 
 
-def age(turn: StoredTurn) -> tuple[int, int]:
-    """Where a turn is in its life: of two states of one turn the later one is the greater."""
-    return turn.epoch, LIFE.index(turn.status) if turn.status in LIFE else len(LIFE)
+def age(turn: StoredTurn) -> tuple[int, int, int]:
+    """Where a turn is in its life: of two states of one turn the later one is the greater. One that waits grows older
+    with each decision.
+    """
+    decided = sum(call["status"] != "pending" for call in turn.approvals)
+    return turn.epoch, LIFE.index(turn.status) if turn.status in LIFE else len(LIFE), decided
 
 
 _watched: dict[UUID, ThreadWatch] = {}

@@ -50,8 +50,8 @@ def ending(
     error_text: str,
     extra: dict[str, Any] | None = None,
 ) -> list[Chunk]:
-    """What closes the stream, after every part is closed. ``extra`` is more metadata: what the agent's own finish had,
-    and what the turn took.
+    """What closes the stream, or a leg, after every part is closed. ``extra`` is more metadata: what the agent's own
+    finish had, and what the turn took.
 
     The metadata tells how the turn ended, so that it survives a reload: the same is stored with the message.
     """
@@ -60,7 +60,7 @@ def ending(
         metadata |= {"error_code": error_code, "error_text": error_text}
         if is_retryable(error_code):
             metadata["error_retryable"] = True
-    if status == TurnStatus.COMPLETED:
+    if status in (TurnStatus.COMPLETED, TurnStatus.AWAITING_APPROVAL):
         chunks: list[Chunk] = [{"type": "finish", "finishReason": finish_reason, "messageMetadata": metadata}]
     elif status == TurnStatus.FAILED:
         chunks = [{"type": "message-metadata", "messageMetadata": metadata}, error(error_text)]

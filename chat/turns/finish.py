@@ -1,4 +1,4 @@
-"""The end of a turn: everything closed, stored in one transaction, then shown."""
+"""The end of a turn, or of a leg: everything closed, stored in one transaction, then shown."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from typing import Any
 
 from chat.models import TurnStatus
 from chat.protocol import sse
-from chat.protocol.canonical import Canonical
-from chat.protocol.fold import AssistantContentBuilder
-from chat.protocol.usage import UsageMeter
 from chat.store.crossing import in_thread_with_patience
 from chat.store.finalize import Ended, finalize_assistant_turn
 from chat.store.stream_log import LogRow
@@ -19,11 +16,9 @@ from chat.streams.hub import TurnStream
 from chat.streams.writer import process_name, writer
 from chat.telemetry import commit
 from chat.turns import envelope
+from chat.turns.draft import Draft
 from chat.turns.late_usage import watch
-from chat.turns.prices import load_list, reported
-from chat.turns.timing import Stopwatch
-
-BYTES_PER_TOKEN = 4  # what an estimate goes by when an agent reports no usage
+from chat.turns.prices import load_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,79 +30,60 @@ class Outcome:
     error_text: str = ""
 
 
-async def finish(
-    turn: StoredTurn,
-    outcome: Outcome,
-    stream: TurnStream,
-    canonical: Canonical,
-    builder: AssistantContentBuilder,
-    meter: UsageMeter,
-    clock: Stopwatch,
-) -> Ended:
+async def finish(turn: StoredTurn, outcome: Outcome, stream: TurnStream, draft: Draft) -> Ended:
     """Close what is open, store the end of the turn with the last of its log, and only then show it. ``Ended.NO``
     when somebody else ended the turn before, or took it over; then nothing was written.
+
+    A turn whose agent came to its end, and left calls to a person or to the client, parks: the leg ends for its
+    readers, the calls stay as they are, and nothing is held for it.
 
     Raises Unavailable or one of ``store.sql.UNAVAILABLE`` when the database stays away for longer than
     CHAT_DATABASE_PATIENCE_SECONDS.
     """
-    if outcome.status == TurnStatus.COMPLETED:
-        closing = canonical.complete()
-        finish_reason = canonical.finish_reason or "stop"
-    elif outcome.status == TurnStatus.FAILED:
-        closing = canonical.fail()
-        finish_reason = "error"
-    else:
-        closing = canonical.stop()
-        finish_reason = "other"
-    for chunk in closing:
-        builder.apply(chunk)
-    await load_list(meter)
-    usage, counted = figures(meter, builder), len(meter.calls)
+    status = outcome.status
+    if status == TurnStatus.COMPLETED and draft.waits:
+        status = TurnStatus.AWAITING_APPROVAL
+    closing, finish_reason = draft.closed(status)
+    await load_list(draft.meter)
+    usage, counted = draft.figures(turn.model), len(draft.meter.calls)
     ending = envelope.ending(
-        outcome.status,
+        status,
         finish_reason=finish_reason,
         usage=shown(usage),
         error_code=outcome.error_code,
         error_text=outcome.error_text,
-        extra={**(canonical.finish_metadata or {}), **taken(turn, usage), "timing": clock.told()},
+        extra={**(draft.canonical.finish_metadata or {}), **taken(turn, usage), "timing": draft.clock.told()},
     )
-    for chunk in ending:
-        builder.apply(chunk)
+    draft.apply(ending)
     first_seq, waiting = await writer().take(turn.pk)
     log = LogRow(turn.pk, turn.epoch, first_seq, [*waiting, *map(sse.encode, (*closing, *ending))])
     ended = await in_thread_with_patience(
         _store,
         turn,
-        status=outcome.status,
-        parts=builder.snapshot(),
-        metadata=builder.metadata,
+        status=status,
+        parts=draft.builder.snapshot(),
+        metadata=draft.builder.metadata,
         usage=usage,
         log=log,
         process=process_name(),
         finish_reason=finish_reason,
         error_code=outcome.error_code,
         error_text=outcome.error_text,
+        asked=draft.asked() if status == TurnStatus.AWAITING_APPROVAL else (),
     )
     if ended:
         stream.publish(log.first_seq, log.chunks)
         if usage.source != "reported":
-            watch(turn, meter, counted)
+            watch(turn, draft.meter, counted)
     return ended
 
 
-def _store(turn: StoredTurn, **ending: Any) -> Ended:
+def _store(turn: StoredTurn, *, status: TurnStatus, **ending: Any) -> Ended:
+    if status == TurnStatus.AWAITING_APPROVAL:
+        with commit("park"):
+            return finalize_assistant_turn(turn, status=status, **ending)
     with commit("finish"):
-        return finalize_assistant_turn(turn, **ending)
-
-
-def figures(meter: UsageMeter, builder: AssistantContentBuilder) -> UsageFigures:
-    """The usage row of a turn: what its agent reported, else an estimate from what was streamed."""
-    if meter.calls:
-        return reported(meter)
-    if builder.is_empty():
-        return UsageFigures(source="missing")
-    tokens = max(1, builder.stats()["bytes"] // BYTES_PER_TOKEN)
-    return UsageFigures(source="estimated", completion_tokens=tokens, total_tokens=tokens)
+        return finalize_assistant_turn(turn, status=status, **ending)
 
 
 def taken(turn: StoredTurn, usage: UsageFigures) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""The pulse of a process: it renews the leases of its turns, ends those of processes that are gone, begins what they
-left waiting, and prunes the log.
+"""The pulse of a process: it renews the leases of its turns, ends those of processes that are gone and those that have
+waited too long for decisions, begins what they left waiting, and prunes the log.
 
 A thread of its own, so that a busy event loop does not cost the leases of healthy turns.
 """
@@ -20,6 +20,7 @@ from chat.store.sql import connection
 from chat.store.stream_log import prune
 from chat.turns import run
 from chat.turns.recover import recover_expired
+from chat.turns.waiting import end_overdue
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def _beat(loop: asyncio.AbstractEventLoop) -> None:
         while not _told_to_end.wait(conf.get("LEASE_SECONDS") / 3):
             try:
                 _renew(loop)
-                while recover_expired():  # a batch; our own leases must not wait for many of them
+                while recover_expired() or end_overdue():  # a batch; our own leases must not wait for many of them
                     _renew(loop)
                 loop.call_soon_threadsafe(run.move_on, waiting_threads)
                 if time.monotonic() >= prune_at:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-
-import orjson
+from dataclasses import replace
 
 from chat import conf
-from chat.models import TurnStatus
+from chat.models import ApprovalStatus, TurnStatus
 from chat.protocol import sse
-from chat.protocol.canonical import Canonical
-from chat.protocol.fold import AssistantContentBuilder
-from chat.protocol.usage import UsageMeter
+from chat.protocol.chunks import Chunk
+from chat.store.approvals import read_progress
 from chat.store.finalize import Ended, finalize_assistant_turn
 from chat.store.leases import take_expired
-from chat.store.stream_log import LogRow, read_log
+from chat.store.stream_log import LogRow
 from chat.store.turns import StoredTurn
 from chat.streams.writer import process_name
 from chat.telemetry import commit
 from chat.turns import envelope
-from chat.turns.finish import figures, shown, taken
+from chat.turns.draft import Draft
+from chat.turns.finish import shown, taken
 
 logger = logging.getLogger(__name__)
 
@@ -47,37 +46,53 @@ def recover_expired(turn: int | None = None) -> list[int]:
 
 
 def _end(turn: StoredTurn) -> Ended:
-    log = read_log(turn.pk)
-    chunks = [orjson.loads(chunk) for chunk in log] or envelope.opening(turn)
-    builder = AssistantContentBuilder()
-    for chunk in chunks:
-        builder.apply(chunk)
-    closing = Canonical.resume(chunks).stop()
-    for chunk in closing:
-        builder.apply(chunk)
-    usage = figures(UsageMeter(), builder)
+    with commit("recover"):
+        ended = end_from_log(turn, TurnStatus.INTERRUPTED)
+    if ended:
+        logger.warning("turn %s was recovered: its process is gone", turn.pk)
+    return ended
+
+
+def end_from_log(
+    turn: StoredTurn,
+    status: TurnStatus,
+    *,
+    undecided: ApprovalStatus | None = None,
+    error_code: str = "",
+    error_text: str = "",
+) -> Ended:
+    """End a turn that runs nowhere with what its log holds: as ``interrupted`` one whose process is gone, as
+    ``stopped`` one that waited for decisions; what nobody decided is left ``undecided`` then.
+
+    What was decided, and is not in the log, is told first.
+    """
+    progress = read_progress(turn.pk)
+    draft = Draft.resumed(turn, progress)
+    added: list[Chunk] = [] if progress.log else envelope.opening(turn)
+    draft.apply(added)
+    added += draft.decided([replace(call, changed_input=None) for call in progress.calls])
+    closing, finish_reason = draft.closed(status)
+    usage = draft.figures(turn.model)
     ending = envelope.ending(
-        TurnStatus.INTERRUPTED,
-        finish_reason="other",
+        status,
+        finish_reason=finish_reason,
         usage=shown(usage),
-        error_code="",
-        error_text="",
+        error_code=error_code,
+        error_text=error_text,
         extra=taken(turn, usage),
     )
-    for chunk in ending:
-        builder.apply(chunk)
-    added = [*([] if log else chunks), *closing, *ending]
-    with commit("recover"):
-        ended = finalize_assistant_turn(
-            turn,
-            status=TurnStatus.INTERRUPTED,
-            parts=builder.snapshot(),
-            metadata=builder.metadata,
-            usage=usage,
-            log=LogRow(turn.pk, turn.epoch, len(log) + 1, [sse.encode(chunk) for chunk in added]),
-            process=ANYBODY,
-            finish_reason="other",
-        )
-    if ended:
-        logger.warning("turn %s was recovered: its process is gone, %d chunks are kept", turn.pk, len(log))
-    return ended
+    draft.apply(ending)
+    chunks = [sse.encode(chunk) for chunk in (*added, *closing, *ending)]
+    return finalize_assistant_turn(
+        turn,
+        status=status,
+        parts=draft.builder.snapshot(),
+        metadata=draft.builder.metadata,
+        usage=usage,
+        log=LogRow(turn.pk, turn.epoch, len(progress.log) + 1, chunks),
+        process=ANYBODY,
+        finish_reason=finish_reason,
+        error_code=error_code,
+        error_text=error_text,
+        undecided=undecided,
+    )

@@ -1,4 +1,4 @@
-"""A run: the task that drives the agent of one turn from the first chunk to the stored end.
+"""A run: the task that drives the agent of one turn, or of one of its legs, from the first chunk to the stored end.
 
 It belongs to the process, not to a request: readers come and go, the run goes on.
 """
@@ -19,24 +19,23 @@ from chat.agents.errors import failure_of
 from chat.errors import ServerFull, Unavailable
 from chat.models import TurnStatus
 from chat.protocol import sse
-from chat.protocol.canonical import Canonical
 from chat.protocol.chunks import Chunk
-from chat.protocol.fold import AssistantContentBuilder
 from chat.protocol.history import model_history
 from chat.protocol.sanitize import clean_text
-from chat.protocol.usage import UsageMeter
+from chat.store.approvals import Progress
 from chat.store.crossing import in_thread, in_thread_with_patience
-from chat.store.finalize import Ended
+from chat.store.finalize import PARKED, Ended
 from chat.store.history import read_history
 from chat.store.sql import UNAVAILABLE
 from chat.store.turns import StoredTurn
 from chat.streams.hub import close_stream, hand_over, open_stream
 from chat.streams.writer import writer
 from chat.turns import envelope
+from chat.turns.draft import Draft
 from chat.turns.finish import Outcome, finish
 from chat.turns.queue import next_turn
-from chat.turns.timing import Stopwatch
 from chat.turns.titles import begin_title
+from chat.turns.waiting import withdraw
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -52,20 +51,18 @@ LONGEST_WAIT = 86_400.0
 
 
 class Run:
-    """One turn being answered in this process.
+    """One turn being answered in this process; with ``progress`` it goes on with what is stored of it.
 
     Two tasks: the agent's work, which may be cancelled or given up, and the run around it, which always stores an end.
     """
 
-    def __init__(self, turn: StoredTurn) -> None:
+    def __init__(self, turn: StoredTurn, progress: Progress | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.turn = turn
-        self.stream = open_stream(turn.pk)
+        self.stream = open_stream(turn.pk, progress.log if progress else ())
         self._log = writer()
-        self._canonical = Canonical()
-        self._builder = AssistantContentBuilder()
-        self._usage = UsageMeter()
-        self._clock = Stopwatch()
+        self._draft = Draft.resumed(turn, progress) if progress else Draft()
+        self._calls = progress.calls if progress else []
         self._heard_at = loop.time()
         self._told: asyncio.Future[Outcome] = loop.create_future()
         self._closed = False
@@ -79,20 +76,23 @@ class Run:
             self._told.set_result(Outcome(status))
 
     async def _run(self) -> None:
-        self._show(envelope.opening(self.turn))
+        opening = envelope.opening(self.turn)
+        self._draft.apply(opening)
+        self._show([*opening, *self._draft.decided(self._calls)])
         ended = Ended.NO
         try:
             outcome = await self._outcome()
             self._closed = True
-            ended = await finish(
-                self.turn, outcome, self.stream, self._canonical, self._builder, self._usage, self._clock
-            )
+            ended = await finish(self.turn, outcome, self.stream, self._draft)
         except (*UNAVAILABLE, Unavailable):
             logger.error("the end of turn %s could not be stored; it is recovered when its lease is out", self.turn.pk)
         finally:
             _runs.pop(self.turn.pk, None)
             if ended:
-                close_stream(self.stream)
+                close_stream(self.stream, rests=ended in PARKED)
+                if ended == Ended.STOP_WANTED:
+                    with suppress(*UNAVAILABLE):  # else the next sweep does
+                        ended = await in_thread(withdraw, self.turn)
                 if ended == Ended.NEXT_WAITS:
                     move_on(lambda: [self.turn.conversation])
             else:
@@ -143,10 +143,10 @@ class Run:
             thread_id=str(self.turn.conversation),
             turn_id=self.turn.turn_id,
             user_id=self.turn.user_id,
-            history=model_history([*earlier, message], conf.get("HISTORY_CHARS")),
+            history=model_history([*earlier, message], conf.get("HISTORY_CHARS"), answer=self._draft.answer),
             message=message,
             model=self.turn.model,
-            usage=self._usage,
+            usage=self._draft.meter,
         )
         loop = asyncio.get_running_loop()
         agent = load_agent()
@@ -156,9 +156,8 @@ class Run:
         try:
             async for chunk in chunks:
                 self._heard_at = loop.time()
-                if shown := self._canonical.feed(chunk):
-                    self._clock.spoke()
-                    self._show(shown)
+                if not self._closed:  # an agent that was given up goes on talking
+                    self._show(self._draft.feed(chunk))
                 if self._log.full:
                     self._heard_at = math.inf  # it is us that the agent waits for
                     await self._log.room()
@@ -166,9 +165,9 @@ class Run:
                 count += 1
                 if count % CHUNKS_WITHOUT_PAUSE == 0:
                     await asyncio.sleep(0)
-                if self._canonical.error_text is not None:
-                    return Outcome(TurnStatus.FAILED, AgentError.code, self._canonical.error_text)
-                if self._canonical.aborted:
+                if self._draft.canonical.error_text is not None:
+                    return Outcome(TurnStatus.FAILED, AgentError.code, self._draft.canonical.error_text)
+                if self._draft.canonical.aborted:
                     return Outcome(TurnStatus.STOPPED)
         finally:
             # Now, not when the garbage is collected: it may hold a provider's connection.
@@ -178,10 +177,8 @@ class Run:
 
     def _show(self, chunks: list[Chunk]) -> bool:
         """False when the turn has ended, and nothing of it is shown any more."""
-        if self._closed:  # an agent that was given up goes on talking
+        if self._closed:
             return False
-        for chunk in chunks:
-            self._builder.apply(chunk)
         self._log.add(self.stream, self.turn.epoch, [sse.encode(chunk) for chunk in chunks])
         return True
 
@@ -200,10 +197,12 @@ def _forget(work: asyncio.Task[Outcome]) -> None:
         work.exception()  # nobody asks any more, and asyncio would say so
 
 
-def start_run(turn: StoredTurn) -> Run:
-    """Begin to answer a turn that was just begun in the database, on the running loop."""
+def start_run(turn: StoredTurn, progress: Progress | None = None) -> Run:
+    """Begin to answer a turn that was just begun in the database, or goes on with its ``progress``, on the running
+    loop.
+    """
     writer().on_lost = lost
-    run = _runs[turn.pk] = Run(turn)
+    run = _runs[turn.pk] = Run(turn, progress)
     if turn.pk in _stopped_early:
         run.cancel(TurnStatus.STOPPED)
     return run

@@ -1,23 +1,25 @@
-"""Stop a live turn, cancel a queued one."""
+"""Stop a live turn or one that waits for decisions, cancel a queued one."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
 
-from chat.errors import ThreadBusy
+from chat.errors import Contention, ThreadBusy
 from chat.models import TurnStatus
 from chat.protocol import sse
 from chat.store.crossing import in_thread
 from chat.store.finalize import Ended, finalize_assistant_turn
 from chat.store.queue import abandoned_turns
 from chat.store.scope import Scope
+from chat.store.sql import ATTEMPTS
 from chat.store.stream_log import LogRow
-from chat.store.turns import StoredTurn, read_turn, request_stop, request_stop_anyway
+from chat.store.turns import StoredTurn, busy_turn, read_turn, request_stop, request_stop_anyway
 from chat.store.usage import UsageFigures
 from chat.turns import envelope
 from chat.turns.recover import ANYBODY
-from chat.turns.run import cancel
+from chat.turns.run import cancel, move_on
+from chat.turns.waiting import withdraw
 
 # Seconds that a send waits for the end of the turn it stops, and between two looks.
 PATIENCE, LOOK = 10.0, 0.05
@@ -25,18 +27,29 @@ PATIENCE, LOOK = 10.0, 0.05
 
 async def stop_conversation(scope: Scope, conversation: uuid.UUID, *, only: int | None = None) -> int | None:
     """Ask the conversation's live turn (``only`` this one, if one is named) to stop and return its number; None when
-    it is not live.
+    it is not live. One that waits for decisions runs nowhere: it has stopped when this returns.
 
     The partial answer and its usage are kept. A turn that completes at the same instant stays completed.
     """
-    turn = await in_thread(request_stop, scope, conversation, only=only)
-    if turn is not None:
-        cancel(turn, TurnStatus.STOPPED)  # at once, where it runs here; elsewhere the row and the NOTIFY do it
-    return turn
+    for _ in range(ATTEMPTS):
+        turn = await in_thread(request_stop, scope, conversation, only=only)
+        if turn is not None:
+            cancel(turn, TurnStatus.STOPPED)  # at once, where it runs here; elsewhere the row and the NOTIFY do it
+            return turn
+        waiting = await in_thread(busy_turn, scope, conversation)
+        if waiting is None or only not in (None, waiting.pk):
+            return None
+        if waiting.waiting and (ended := await in_thread(withdraw, waiting)):
+            if ended == Ended.NEXT_WAITS:
+                move_on(lambda: [conversation])
+            return waiting.pk
+        # It goes on, or waits, since a moment ago: once more.
+    raise Contention
 
 
 async def stop_turn(scope: Scope, pk: int) -> StoredTurn:
-    """Ask one turn to stop, or cancel it if it is still queued; returns it as it stood before. Raises TurnNotFound.
+    """Ask one turn to stop, or cancel it if it is still queued; returns it as it stood before. Raises TurnNotFound,
+    Contention.
 
     Race: a queued turn that is promoted in this moment. The cancel is a compare-and-set on its epoch, which a
     promotion raises; when it comes too late, the turn is stopped like any live one.
@@ -53,7 +66,9 @@ async def stop_turn(scope: Scope, pk: int) -> StoredTurn:
 def stop_all(thread_id: uuid.UUID) -> None:
     """End what lives or waits in a thread that was just deleted: nobody will read it, or could stop it."""
     for turn in abandoned_turns(thread_id):
-        if not (turn.status == TurnStatus.QUEUED and _cancel_queued(turn)):
+        if turn.status == TurnStatus.QUEUED and _cancel_queued(turn):
+            continue
+        if not (turn.waiting and withdraw(turn)):
             request_stop_anyway(turn.pk)
 
 
@@ -75,7 +90,7 @@ def _cancel_queued(turn: StoredTurn) -> Ended:
 async def stop_and_wait(scope: Scope, turn: int) -> None:
     """Stop a turn and wait until it has ended, wherever it runs. Raises ThreadBusy when it does not, in ten seconds."""
     deadline = asyncio.get_running_loop().time() + PATIENCE
-    while (stored := await in_thread(read_turn, scope, turn)).streaming:
+    while (stored := await in_thread(read_turn, scope, turn)).busy:
         if asyncio.get_running_loop().time() > deadline:
             raise ThreadBusy(turn=turn, turn_id=stored.turn_id, cursor=f"{turn}-0")
         await stop_conversation(scope, stored.conversation, only=turn)

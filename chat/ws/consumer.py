@@ -27,6 +27,7 @@ from chat.api import errors as wire
 from chat.api import turns
 from chat.errors import BodyTooLarge, ChatError, InternalError, InvalidInput, OriginRefused, TurnNotFound, Unavailable
 from chat.models import TurnStatus
+from chat.protocol.decisions import decisions_of
 from chat.protocol.frames import ClientFrame, client_frame, server_frame
 from chat.protocol.requests import ChatBody, checked_name, validated
 from chat.store.crossing import in_thread
@@ -35,6 +36,7 @@ from chat.store.threads import find_thread
 from chat.store.turns import StoredTurn, read_turn
 from chat.streams.cursors import Cursor, parse_cursor
 from chat.streams.readers import while_allowed
+from chat.turns.approvals import decide, go_on, is_repost
 from chat.turns.read import read_frames
 from chat.turns.start import start_turn
 from chat.turns.stop import stop_conversation, stop_turn
@@ -147,21 +149,25 @@ class ThreadConsumer(AsyncWebsocketConsumer):
         scope = self.grant.scope
         if frame.submit is not None:
             body = validated({**frame.submit, "id": str(self.thread)}, ChatBody, "submit")
-            turn = await start_turn(scope, body)
+            turn = await (go_on(scope, body) if is_repost(body) else start_turn(scope, body))
             await self._send(server_frame("turn", turns.shown(turn), frame.ref))
             await self.telling.tell(turn)  # one that had ended is replayed from its start
         elif frame.stop is not None:
             if frame.stop.turn is not None:
-                stopped = await in_thread(read_turn, scope, frame.stop.turn)
-                if stopped.thread_id != self.thread:
-                    raise TurnNotFound
+                await self._require_own(frame.stop.turn)
                 await stop_turn(scope, frame.stop.turn)
                 pk: int | None = frame.stop.turn
             else:
                 pk = await stop_conversation(scope, self.thread)
             await self._send(server_frame("stop", {"turn": pk}, frame.ref))
-        else:
-            raise InvalidInput("approve", "No tool call of this thread waits for an approval.")
+        elif frame.approve is not None:
+            await self._require_own(frame.approve.turn)
+            turn = await decide(scope, frame.approve.turn, decisions_of(frame.approve, "approve."))
+            await self._send(server_frame("approve", turns.shown(turn), frame.ref))
+
+    async def _require_own(self, turn: int) -> None:
+        if (await in_thread(read_turn, self.grant.scope, turn)).thread_id != self.thread:
+            raise TurnNotFound
 
     async def disconnect(self, code: int) -> None:
         if self.task is not None:

@@ -19,12 +19,12 @@ from chat.turns.read import read_frames
 
 ENDED_STATUSES = frozenset(status.value for status in ENDED)
 # Older than any turn.
-BEFORE = (-1, 0)
+BEFORE = (-1, 0, 0)
 
 
 class Telling:
     """Tells one socket of one thread. A turn's ``{"turn"}`` frame comes before its first chunk when it runs, and
-    after its last when it has ended.
+    after its last when it waits for decisions or has ended.
     """
 
     def __init__(self, scope: Scope, thread: UUID, send: Callable[[str], Awaitable[None]]) -> None:
@@ -33,8 +33,10 @@ class Telling:
         self._send = send
         self._tasks = asyncio.TaskGroup()
         self._streams: dict[int, asyncio.Task[None]] = {}
+        self._legs: dict[int, int] = {}  # by turn: behind which chunk the leg began that is told
         self._positions: dict[int, int] = {}
-        self._told: dict[int, tuple[int, int]] = {}
+        self._told: dict[int, tuple[int, int, int]] = {}
+        self._moved = asyncio.Event()
         self._turn = asyncio.Lock()
         self._over = False
 
@@ -49,6 +51,7 @@ class Telling:
             if after is not None and begun is not None:
                 self._positions[begun.pk] = after.seq
                 if frames is not None:
+                    self._legs[begun.pk] = begun.last_seq
                     self._streams[begun.pk] = self._tasks.create_task(self._stream(begun, frames))
                 await self.tell(begun)
             missed_after = after.turn if after is not None else None
@@ -68,9 +71,10 @@ class Telling:
             if self._over or self._told.get(turn.pk, BEFORE) >= now:
                 return
             self._told[turn.pk] = now
-            if turn.status in ENDED_STATUSES:
-                if turn.pk not in self._positions and turn.last_seq:
-                    self._begin(turn)  # it began and ended while nobody looked
+            if turn.ended or turn.waiting:
+                stream = self._streams.get(turn.pk)
+                if self._positions.get(turn.pk, 0) < turn.last_seq and (stream is None or stream.done()):
+                    self._begin(turn)  # it began, or went on, and came to its end while nobody looked
                 await self._rest(turn)
                 await self._send(server_frame("turn", turns.shown(turn)))
             else:
@@ -79,15 +83,36 @@ class Telling:
                     self._begin(turn)
 
     def _begin(self, turn: StoredTurn) -> None:
-        stream = self._streams.get(turn.pk)
-        if stream is None or stream.done():
-            self._streams[turn.pk] = self._tasks.create_task(self._stream(turn, None))
+        """Tell the chunks of the leg that the turn is in, behind those of the legs before."""
+        before = self._streams.get(turn.pk)
+        if before is None or before.done() or self._legs[turn.pk] != turn.last_seq:
+            self._legs[turn.pk] = turn.last_seq
+            self._streams[turn.pk] = self._tasks.create_task(self._stream(turn, None, before))
 
     async def _rest(self, turn: StoredTurn) -> None:
-        if (stream := self._streams.pop(turn.pk, None)) is not None:
+        """Wait until the chunks are told that the turn has in this state."""
+        stream = self._streams.get(turn.pk)
+        if stream is None:
+            return
+        if turn.ended:
             await stream
+        # One that waits may go on meanwhile, and its stream with it.
+        while not stream.done() and self._positions.get(turn.pk, 0) < turn.last_seq:
+            self._moved.clear()
+            moved = asyncio.ensure_future(self._moved.wait())
+            try:
+                await asyncio.wait([stream, moved], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                moved.cancel()
 
-    async def _stream(self, turn: StoredTurn, frames: AsyncIterator[list[bytes]] | None) -> None:
+    async def _stream(
+        self,
+        turn: StoredTurn,
+        frames: AsyncIterator[list[bytes]] | None,
+        before: asyncio.Task[None] | None = None,
+    ) -> None:
+        if before is not None:
+            await asyncio.wait([before])
         after = self._positions.setdefault(turn.pk, 0)
         frames = frames or await read_frames(self._scope, turn, after)
         async with aclosing(frames) as pieces:  # type: ignore[type-var]
@@ -97,3 +122,4 @@ class Telling:
                     await self._send(chunk_frame(cursor, chunk))
                     if cursor:
                         self._positions[turn.pk] = parse_cursor(cursor).seq
+                self._moved.set()

@@ -13,8 +13,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
-from tests.acceptance.clients import Clients
-from tests.acceptance.ledger import assert_ledger, has_rows, has_turn, turn_of, turns_in, unended
+from tests.acceptance.clients import SLACK, Clients
+from tests.acceptance.ledger import assert_ledger, has_rows, has_turn, is_parked, turn_of, turns_in, unended
 from tests.acceptance.sent import NATURAL_END, Following, Sent
 from tests.acceptance.wire import Exchange
 
@@ -24,7 +24,7 @@ SLOTS = st.integers(0, 1)
 WHICH = st.integers(0, 5)
 ON_BUSY = st.sampled_from([None, "reject", "stop", "enqueue"])
 # Commits at which a server may die of itself.
-COMMITS = ("begin", "append", "finish", "enqueue", "promote")
+COMMITS = ("begin", "append", "finish", "enqueue", "promote", "park", "decide")
 POINTS = st.sampled_from([f"{name}:{side}" for name in COMMITS for side in ("before", "after")])
 
 someone_sent = precondition(lambda machine: machine.has_sent)
@@ -147,7 +147,7 @@ class ChatMachine(Clients):
         _, waiting = unended([name])
         exchange = self._open(server[0], "GET", f"/api/chat/{name}/stream")
         if exchange.status() == 204:
-            assert waiting or not self._busy(name)
+            assert waiting or not self._busy(name) or is_parked(name)
             self._note("nothing live in", name)
         else:
             sent = self._sent_of(exchange)
@@ -157,6 +157,51 @@ class ChatMachine(Clients):
     @rule(thread=THREADS, slot=SLOTS)
     def stop(self, thread: int, slot: int) -> None:
         self._stop(self.threads[thread], slot)
+
+    @someone_sent
+    @rule(which=WHICH, slot=SLOTS, approved=st.booleans())
+    def decide(self, which: int, slot: int, approved: bool) -> None:
+        """On whatever the turn asks about, if it does: the first decision stays."""
+        sent = self._sent(which)
+        sent.pk = sent.pk or turn_of(sent)
+        if sent.pk is None:
+            return
+        server = self._server(slot)
+        if sent.text == "/approve":
+            sent.may_go_on(server)
+        answer = self._decide(sent, server[0], approved).to_the_end(SLACK)
+        code = answer.json().get("error", {}).get("code", "taken")
+        self._note(f"decision {code}", sent.turn_id, approved, "at", server)
+        if answer.status == 200:
+            assert sent.verdict in (None, approved), "two outcomes"
+            sent.verdict = approved
+        else:
+            assert code in ("approval_not_found", "already_decided", "turn_ended"), answer.body
+            assert code != "already_decided" or sent.verdict is not approved
+
+    @rule(thread=THREADS, slots=st.tuples(SLOTS, SLOTS), verdicts=st.tuples(st.booleans(), st.booleans()))
+    def two_decide_at_the_same_instant(self, thread: int, slots: tuple[int, int], verdicts: tuple[bool, bool]) -> None:
+        name = self.threads[thread]
+        if self._busy(name):
+            return
+        sent = self._new(name, "/approve")
+        self._post(sent, slots[0])
+        self._read_to_the_end(self.readers[-1])
+        if not is_parked(name):  # its server has died
+            return
+        servers = [self._server(slot) for slot in slots]
+        asked = [self._decide(sent, server[0], one) for server, one in zip(servers, verdicts, strict=True)]
+        for server in servers:
+            sent.may_go_on(server)
+        taken = [one.to_the_end(SLACK).status for one in asked]
+        self._note("two decisions:", sent.turn_id, servers, verdicts, taken)
+        wanted = [[200, 200]] if verdicts[0] == verdicts[1] else [[200, 409], [409, 200]]
+        assert taken in wanted, [one.answer.body for one in asked]
+        sent.verdict = verdicts[taken.index(200)]
+
+    def _decide(self, sent: Sent, slot: int, approved: bool) -> Exchange:
+        decision = {"tool_call_id": sent.call, "approved": approved}
+        return self._open(slot, "POST", f"/api/turns/{sent.pk}/approvals/", {"decisions": [decision]})
 
     @rule(thread=THREADS, slot=SLOTS, which=st.one_of(st.none(), WHICH), role=st.sampled_from(["user", "assistant"]))
     def legacy_append(self, thread: int, slot: int, which: int | None, role: str) -> None:
@@ -238,8 +283,9 @@ class ChatMachine(Clients):
         self.threads.append(f"{uuid.uuid4().hex[:12]}-{point}")
         commit = point.partition(":")[0]
         queue = commit in ("enqueue", "promote")
+        waits = commit in ("park", "decide")
         asked: list[Exchange] = []
-        opened = [first := self._doomed(slot, "/hang" if queue else "/tokens 30 3")]
+        opened = [first := self._doomed(slot, "/hang" if queue else "/approve" if waits else "/tokens 30 3")]
         if queue:
             first[1].status()
             opened.append(second := self._doomed(slot, "/tokens 3 0", on_busy="enqueue"))
@@ -247,6 +293,11 @@ class ChatMachine(Clients):
             second[1].status()
             self._stop_asked(self.threads[-1])
             asked.append(self._open(slot, "POST", f"/api/chat/{self.threads[-1]}/stop"))
+        if commit == "decide":
+            first[1].to_the_end(SLACK)
+            first[0].pk = turn_of(first[0])
+            first[0].may_go_on((slot, self.generations[slot]))
+            asked.append(self._decide(first[0], slot, approved=True))
         self.cluster.wait(slot)
         self._died(slot)
         for one in asked:

@@ -123,7 +123,7 @@ class Clients(RuleBasedStateMachine):
     def _hangs(self, thread: str) -> bool:
         """Whether somebody must stop a turn before all of the thread's come to their end."""
         busy = self._busy(thread)
-        return any(sent.text == "/hang" for sent in self.sends if sent.turn_id in busy)
+        return any(sent.text in ("/hang", "/approve") for sent in self.sends if sent.turn_id in busy)
 
     def _end_all(self, thread: str) -> None:
         deadline = time.monotonic() + LEASE + SLACK

@@ -31,6 +31,7 @@ OTHERS = """
 ROWS = {
     "chat_turns": "id = ANY (%s)",
     "chat_stream_events": "turn_id = ANY (%s)",
+    "chat_tool_approvals": "turn_id = ANY (%s)",
     "token_usage": "turn_id = ANY (%s)",
     "chat_messages": "(thread_id, turn_id) IN (SELECT thread_id, turn_id FROM chat_turns WHERE id = ANY (%s))",
     "chat_threads": "id IN (SELECT thread_id FROM chat_turns WHERE id = ANY (%s))",

@@ -36,7 +36,7 @@ class World:
         self, database: Database, nursery: Nursery, stack: ExitStack, asked: dict[str, str], *, copilot: bool = False
     ) -> None:
         self.database, self.asked, self._nursery, self._stack = database, asked, nursery, stack
-        self._copilot = copilot  # every message makes a copilot chat, not a thread
+        self.copilot = copilot  # every message makes a copilot chat, not a thread
 
     def server(self, fault: str = "", lease: float = LEASE) -> Preloaded:
         server = Preloaded(self._nursery, self.database.url, fault, CHAT_LEASE_SECONDS=lease)
@@ -52,7 +52,7 @@ class World:
         return self._stack.enter_context(closing(server.client(self.database.token)))
 
     def send(self, client: httpx.Client, turn: str) -> Reader:
-        if self._copilot:
+        if self.copilot:
             sent = {"message": self.asked[turn], "userMessageId": f"{turn}-turn", "createNewChat": True}
             return Reader(client, "POST", "/api/copilot/chat", json=sent)
         return Reader(client, "POST", "/api/chat", json=body(turn, self.asked[turn]))
@@ -78,7 +78,7 @@ class World:
         turns = assert_database_is_sound(self.database.ask)
         named = {turn.turn_id.removesuffix("-turn"): turn for turn in turns}
         assert len(named) == len(turns), "a turn twice"
-        if not self._copilot:  # whose chats have no names
+        if not self.copilot:  # whose chats have no names
             assert all(turn.thread == BEHIND.get(name, name) for name, turn in named.items())
         assert all(named[before].pk < named[name].pk for name, before in BEHIND.items() if name in named)
         return named

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from django.db import connection
 
-from chat.models import Message, TokenUsage, Turn
+from chat.models import Message, TokenUsage, ToolApproval, Turn
 from chat.protocol import sse
 from chat.protocol.fold import AssistantContentBuilder
 from chat.store.stream_log import read_log
@@ -18,15 +18,20 @@ ENDING_CHUNK = {"completed": "finish", "failed": "error", "stopped": "abort", "i
 
 
 def unended(threads: list[str]) -> tuple[list[str], list[str]]:
-    """The turn ids that are streaming, which are at most one a thread, and those that wait."""
+    """The turn ids that are busy, which are at most one a thread, and those that wait in a queue."""
     found = list(
-        Turn.objects.filter(thread__client_id__in=threads, status__in=["streaming", "queued"])
+        Turn.objects.filter(thread__client_id__in=threads, status__in=["streaming", "awaiting_approval", "queued"])
         .order_by("pk")
         .values_list("thread__client_id", "turn_id", "status")
     )
-    live = [(thread, turn) for thread, turn, status in found if status == "streaming"]
+    live = [(thread, turn) for thread, turn, status in found if status != "queued"]
     assert len({thread for thread, _ in live}) == len(live), f"two live turns in a thread: {found}"
     return [turn for _, turn in live], [turn for _, turn, status in found if status == "queued"]
+
+
+def is_parked(thread: str) -> bool:
+    """Whether a turn of the thread waits for a decision."""
+    return Turn.objects.filter(thread__client_id=thread, status="awaiting_approval").exists()
 
 
 def turn_of(sent: Sent) -> int | None:
@@ -104,5 +109,9 @@ def assert_turn(sent: Sent, turn: Turn, answer: Message) -> None:
     assert builder.snapshot() == answer.parts, told
     assert builder.metadata == answer.metadata, told
     assert orjson.loads(log[-1])["type"] == ENDING_CHUNK[turn.status], told
+    calls = [part["state"] for part in answer.parts if part.get("toolCallId") == sent.call]
+    if turn.status == "completed" and sent.verdict is not None:
+        assert calls == ["output-available" if sent.verdict else "output-denied"], told
+    assert not ToolApproval.objects.filter(turn=turn, status="pending").exists(), told
     (usage,) = TokenUsage.objects.filter(turn=turn)
     assert usage.message_id == answer.pk, told

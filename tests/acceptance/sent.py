@@ -19,6 +19,7 @@ NATURAL_END = {
     "/fail 3": "failed",
     "/raise": "failed",
     "/hang": None,
+    "/approve": None,
 }
 
 
@@ -39,6 +40,8 @@ class Sent:
     # Or any server: it waits in a queue, and whoever ends the turn before it runs it.
     anywhere: bool = False
     ended: bool = False
+    # Whether the call that it asks about was approved, as a server has said.
+    verdict: bool | None = None
     # By number, every frame that any reader was sent.
     seen: dict[int, bytes] = field(default_factory=dict)
     length: int | None = None
@@ -64,6 +67,16 @@ class Sent:
         """A server died that may have run this turn."""
         if (self.anywhere or server in self.servers) and not self.ended:
             self.endings.add("interrupted")
+
+    @property
+    def call(self) -> str:
+        """The call that ``/approve`` asks about."""
+        return f"mail-1-{self.turn_id}"
+
+    def may_go_on(self, server: tuple[int, int]) -> None:
+        if not self.ended:
+            self.endings.add("completed")
+            self.servers.add(server)
 
     def was_asked_to_stop(self) -> None:
         if not self.ended:
@@ -127,6 +140,9 @@ class Following:
         assert self.done or not self.exchange.answer.whole, "a stream that ended without [DONE]"
 
     def _ended(self) -> None:
-        self.done = self.sent.ended = True
+        self.done = True
+        if b'"status":"awaiting_approval"' in self.sent.seen.get(self.seq, b""):  # a leg has, not the turn
+            return
+        self.sent.ended = True
         assert self.sent.length in (None, self.seq), f"the turn had {self.sent.length} chunks and now {self.seq}"
         self.sent.length = self.seq

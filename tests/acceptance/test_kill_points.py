@@ -34,6 +34,7 @@ from tests.acceptance.kill_points import (
 )
 from tests.acceptance.preloaded import Nursery
 from tests.acceptance.server import ROOT, eventually
+from tests.acceptance.test_kill_points_of_waiting import ENDS as OF_WAITING
 from tests.acceptance.together import together
 from tests.invariants import EndedTurn
 from tests.scale import LONG
@@ -111,7 +112,7 @@ def announced() -> set[str]:
 
 
 def test_the_cases_go_through_every_commit_that_chat_announces() -> None:
-    assert announced() == {*IN_THE_OWNER, *IN_THE_RECOVERER, *COPILOT_OWNER}
+    assert announced() == {*IN_THE_OWNER, *IN_THE_RECOVERER, *COPILOT_OWNER, *(commit for commit, _ in OF_WAITING)}
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import pytest
 from django.contrib.auth.models import AbstractUser, Permission
 from django.test import Client
 
-from chat.models import ApiToken, CopilotChat, Message, Thread, TokenUsage, Turn
+from chat.models import ApiToken, CopilotChat, Message, Thread, TokenUsage, ToolApproval, Turn
 from tests.factories import UserFactory
 
-HISTORY = [Thread, Turn, Message, TokenUsage, CopilotChat]
+HISTORY = [Thread, Turn, Message, TokenUsage, ToolApproval, CopilotChat]
 MODELS = [*HISTORY, ApiToken]
 
 

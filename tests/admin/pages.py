@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from chat.models import ApiToken, CopilotChat, Turn
-from tests.factories import MessageFactory, ThreadFactory, TurnFactory, UsageFactory
+from tests.factories import ApprovalFactory, MessageFactory, ThreadFactory, TurnFactory, UsageFactory
 
 
 def list_url(model: type[Model]) -> str:
@@ -68,5 +68,6 @@ def one_of_each() -> list[Model]:
     turn = answered()
     assert turn.thread is not None
     chat = copilot_chat(messages=[{"id": "1"}])
+    approval = ApprovalFactory.create(turn=turn)
     copilot_turn = TurnFactory.create(thread=None, copilot_chat=chat, user=chat.user)
-    return [turn.thread, turn, copilot_turn, turn.thread.messages.first(), turn.usage.first(), chat, token()]  # type: ignore[list-item]
+    return [turn.thread, turn, copilot_turn, turn.thread.messages.first(), turn.usage.first(), approval, chat, token()]  # type: ignore[list-item]

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from pydantic_ai import Agent, DeferredToolRequests, ModelRetry, RunContext, ToolFailed, ToolReturn
+from pydantic_ai import Agent, DeferredToolRequests, ModelRetry, RunContext, Tool, ToolFailed, ToolReturn
 from pydantic_ai.messages import BinaryImage, ModelMessage, ModelRequest, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, DeltaThinkingPart, DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
+from pydantic_ai.tools import ToolDefinition
+from pydantic_ai.toolsets import ExternalToolset
 
 from chat.agents.base import TurnContext
 
@@ -94,6 +96,25 @@ def clock() -> str:
 @Careful.tool_plain(requires_approval=True)
 def send_mail(to: str) -> str:
     return f"sent to {to}"
+
+
+async def remote(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[Any]:
+    """Asks the client where it is, and whether a mail may be sent; then tells what came of it."""
+    asked[:] = messages
+    if returned := results(messages):
+        yield "; ".join(f"{part.tool_name}: {part.content}" for part in returned)
+        return
+    yield {0: DeltaToolCall(name="place", json_args="{}", tool_call_id="place-1")}
+    yield {1: DeltaToolCall(name="send_mail", json_args='{"to": "ann"}', tool_call_id="mail-1")}
+
+
+Remote = Agent(
+    FunctionModel(stream_function=remote),
+    deps_type=TurnContext,
+    output_type=[str, DeferredToolRequests],
+    tools=[Tool(send_mail, requires_approval=True)],
+    toolsets=[ExternalToolset([ToolDefinition(name="place", parameters_json_schema={"type": "object"})])],
+)
 
 
 async def patient(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[Any]:

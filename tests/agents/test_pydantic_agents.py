@@ -13,6 +13,7 @@ from tests.agents import robots
 from tests.asgi_client import Client, said
 from tests.folded import assert_shown_is_stored
 from tests.invariants import assert_database_is_sound, assert_invariants
+from tests.turns.waiting import decide, parked, pending, whole
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 
@@ -78,11 +79,42 @@ def with_parsed_args(parts: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("robot", ["Careful"], indirect=True)
-async def test_calls_that_nobody_can_approve_yet_are_denied_and_the_turn_ends(client: Client, robot: str) -> None:
-    chunks = (await client.send("t1", "QUESTION")).chunks()
-    asked = [chunk["approvalId"] for chunk in chunks if chunk["type"] == "tool-approval-request"]
-    assert asked == ["mail-1", "mail-2"]
-    await assert_shown_is_stored(chunks)
+async def test_tools_that_need_approval_wait_for_it_and_run_as_a_person_decides(client: Client, robot: str) -> None:
+    waiting, _ = await parked(client, "QUESTION")
+    assert [call.tool_call_id for call in await pending(waiting)] == ["mail-1", "mail-2"]
+    changed = {"tool_call_id": "mail-1", "approved": True, "input": {"to": "anna"}}
+    denied = {"tool_call_id": "mail-2", "approved": False, "reason": "no mail at night"}
+    assert (await decide(client, waiting, changed, denied)).status == 200
+    turn = await assert_shown_is_stored(await whole(client, waiting))
+    parts: list[dict[str, Any]] = (await Message.objects.aget(turn_id=turn.turn_id, role="assistant")).parts
+    tools = {part["toolCallId"]: part for part in parts if "toolCallId" in part}
+    assert (tools["mail-1"]["input"], tools["mail-1"]["output"]) == ({"to": "anna"}, "sent to anna")
+    assert tools["mail-2"]["state"] == "output-denied"
+    assert tools["clock-1"]["output"] == "noon"
+    assert "no mail at night" in parts[-1]["text"]
+    row = await TokenUsage.objects.aget()
+    assert (row.source, len(row.call_details["calls"])) == ("reported", 2)
+    # The next turn tells the model what was really done.
+    await client.send("t1", "QUESTION", "m2")
+    assert {"to": "anna"} in [
+        part.args for message in robots.asked for part in message.parts if part.part_kind == "tool-call"
+    ]
+
+
+@pytest.mark.parametrize("robot", ["Remote"], indirect=True)
+@pytest.mark.parametrize("result", [{"output": {"city": "Bern"}}, {"error": "no idea"}])
+async def test_a_tool_that_the_client_runs_waits_beside_one_that_needs_approval(
+    client: Client, robot: str, result: dict[str, Any]
+) -> None:
+    waiting, _ = await parked(client, "QUESTION")
+    assert [call.kind for call in await pending(waiting)] == ["output", "approval"]
+    await decide(client, waiting, {"tool_call_id": "place-1", **result})
+    await decide(client, waiting, {"tool_call_id": "mail-1", "approved": True})
+    turn = await assert_shown_is_stored(await whole(client, waiting))
+    parts: list[dict[str, Any]] = (await Message.objects.aget(turn_id=turn.turn_id, role="assistant")).parts
+    assert turn.status == "completed"
+    assert "sent to ann" in parts[-1]["text"]
+    assert str(next(iter(result.values()))) in parts[-1]["text"]
 
 
 @pytest.mark.parametrize("robot", ["Tester"], indirect=True)

@@ -32,6 +32,7 @@ PATHS = [
     ("POST", "/api/chat/t1/stop"),
     ("GET", "/api/turns/1"),
     ("GET", "/api/turns/1/stream"),
+    ("POST", "/api/turns/1/approvals/"),
     ("GET", "/api/threads/"),
     ("POST", "/api/threads/"),
     ("GET", "/api/threads/t1/"),
@@ -120,8 +121,10 @@ async def test_another_s_objects_answer_as_missing_ones_do(client: Client, other
         ("GET", f"/api/chat/{thread}/stream?after={pk}-1", f"/api/chat/{missing}/stream?after={pk}-1"),
         ("GET", f"/api/chat/{thread}/stream", f"/api/chat/{missing}/stream"),
         ("POST", f"/api/chat/{thread}/stop", f"/api/chat/{missing}/stop"),
+        ("POST", f"/api/turns/{pk}/approvals/", "/api/turns/999999/approvals/"),
     ]:
-        body = {"role": "user", "content": "x", "title": "x"}
+        decisions = [{"tool_call_id": "c", "approved": True}]
+        body = {"role": "user", "content": "x", "title": "x", "decisions": decisions}
         one = await other_client.request(method, theirs, body)
         two = await other_client.request(method, nowhere, body)
         assert one.status == two.status

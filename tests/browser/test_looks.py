@@ -40,6 +40,11 @@ async def test_no_state_is_wider_than_the_window(
     await screen.ask("A long word: " + "w" * 300)
     await look("long-word")
 
+    await screen.send("/approve 2")
+    await screen.answers.last.get_by_role("button", name="Deny").first.click()
+    await expect(screen.answers.last.locator(".tool-decision:visible")).to_have_count(1)
+    await look("waiting")
+
     await page.goto(f"{server.url}/")
     await screen.is_empty()
     await screen.ask("/fail 5")

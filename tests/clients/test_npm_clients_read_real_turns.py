@@ -12,6 +12,7 @@ from chat.models import Message
 from chat.streams.hub import find_stream
 from tests.asgi_client import Client, said
 from tests.clients.oracle import NpmClients, expected, without_decisions
+from tests.turns.waiting import decide, parked
 
 pytestmark = [
     pytest.mark.node,
@@ -24,6 +25,7 @@ pytestmark = [
 async def assert_clients_hold_what_is_stored(
     npm_clients: NpmClients, body: bytes, *, errors: list[str] | None = None, approvals: bool = False
 ) -> None:
+    """A 5.x client takes no stream with ``approvals``."""
     answer = await Message.objects.filter(role="assistant").alatest("id")
     verdicts = await sync_to_async(npm_clients.read)(body, answer.parts or None)
     for version, verdict in verdicts.items():
@@ -40,6 +42,28 @@ async def assert_clients_hold_what_is_stored(
 async def test_a_completed_turn(client: Client, npm_clients: NpmClients, command: str) -> None:
     body = (await client.send("t1", command)).body
     await assert_clients_hold_what_is_stored(npm_clients, body, approvals=command == "/approve")
+
+
+@pytest.mark.parametrize(
+    "decision", [{"approved": True}, {"approved": False}, {"approved": True, "input": {"to": "x"}}]
+)
+async def test_a_turn_of_two_legs_replayed_as_one(
+    client: Client, npm_clients: NpmClients, decision: dict[str, Any]
+) -> None:
+    turn, _ = await parked(client)
+    await decide(client, turn, decision)
+    body = (await client.request("GET", f"/api/turns/{turn.pk}/stream")).body
+    await assert_clients_hold_what_is_stored(npm_clients, body, approvals=True)
+
+
+@pytest.mark.parametrize("result", [{"output": "Europe/Zurich"}, {"error": "No."}])
+async def test_a_turn_with_a_tool_that_the_client_runs(
+    client: Client, npm_clients: NpmClients, result: dict[str, str]
+) -> None:
+    turn, _ = await parked(client, "/where")
+    await decide(client, turn, result)
+    body = (await client.request("GET", f"/api/turns/{turn.pk}/stream")).body
+    await assert_clients_hold_what_is_stored(npm_clients, body)
 
 
 async def test_a_failed_turn(client: Client, npm_clients: NpmClients) -> None:

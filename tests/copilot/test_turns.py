@@ -158,7 +158,7 @@ async def test_of_two_sends_at_the_same_instant_one_wins_and_the_other_leaves_no
     assert len(await stored(chat)) == 2
 
 
-@pytest.mark.parametrize("command", ["Hello", "/think", "/tool", "/approve", "/tokens 200 0", "/fail", "/fail 3"])
+@pytest.mark.parametrize("command", ["Hello", "/think", "/tool", "/tokens 200 0", "/fail", "/fail 3"])
 async def test_whatever_the_agent_does_is_stored_as_it_was_shown(client: Client, asker: Scope, command: str) -> None:
     chat = await made(asker, "u1", "a1")
     chunks = (await send(client, chat, command)).chunks()

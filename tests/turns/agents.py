@@ -86,3 +86,22 @@ class Patient:
     async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
         await asyncio.sleep(3600)
         yield {"type": "text-delta", "id": "1", "delta": "At last."}
+
+
+class AsksTwice:
+    """Asks about one call, then about another, then tells what was decided."""
+
+    async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
+        calls = {part["toolCallId"]: part for part in turn.answer if "toolCallId" in part}
+        turn.usage.add(model="asks", prompt_tokens=len(calls) + 1)
+        if "second" in calls:
+            verdicts = [
+                f"{name} {'approved' if one['approval']['approved'] else 'denied'}" for name, one in calls.items()
+            ]
+            yield {"type": "text-delta", "id": "1", "delta": ", ".join(verdicts)}
+            return
+        if "first" in calls:
+            yield {"type": "tool-output-available", "toolCallId": "first", "output": 1}
+        name = "second" if calls else "first"
+        yield {"type": "tool-input-available", "toolCallId": name, "toolName": "act", "input": {}}
+        yield {"type": "tool-approval-request", "toolCallId": name, "approvalId": name}

@@ -80,7 +80,7 @@ async def test_every_event_has_a_cursor_without_gaps(client: Client) -> None:
     assert (events[-1].cursor, events[-1].chunk) == (None, None)
 
 
-@pytest.mark.parametrize("command", ["Hello", "/think", "/tool", "/approve", "/tokens 200 0"])
+@pytest.mark.parametrize("command", ["Hello", "/think", "/tool", "/tokens 200 0"])
 async def test_what_the_demo_agent_shows_is_what_is_stored(client: Client, command: str) -> None:
     turn = await assert_shown_is_stored((await client.send("t1", command)).chunks())
     assert turn.status == "completed"

@@ -190,7 +190,8 @@ async def test_a_queued_turn_is_told_when_it_waits_when_it_runs_and_when_it_ends
         ({"submit": {"on_busy": "dance"}}, "invalid", "submit.on_busy"),
         ({"stop": {"turn": "x"}}, "invalid", "stop.turn"),
         ({"stop": {"turn": 10**12}}, "turn_not_found", None),
-        ({"approve": {}}, "invalid", "approve"),
+        ({"approve": {}}, "invalid", "approve.decisions"),
+        ({"approve": {"turn": 10**12, "decisions": [{"tool_call_id": "c", "approved": True}]}}, "turn_not_found", None),
         ('{"stop": {}, "ref": "\ud800"}', "invalid", "ref"),
     ],
 )

@@ -41,20 +41,27 @@ export const socketUrl = (threadId, cursor) => {
 };
 
 // The response whose body is the turn's stream. The message's id is the turn's name: sent again, it is the same turn,
-// not a second one. Where another turn is live, this one waits for its end.
-export const send = (threadId, messageId, text) =>
+// not a second one. Where another turn is live, this one waits for its end; or, with `onBusy` "stop", ends it.
+export const send = (threadId, messageId, text, onBusy) =>
   request(`${base}chat`, {
     method: "POST",
     body: JSON.stringify({
       id: threadId,
       messages: [{ id: messageId, role: "user", parts: [{ type: "text", text }] }],
       trigger: "submit-message",
-      on_busy: "enqueue",
+      on_busy: onBusy,
     }),
   });
 
 // The response whose body is what follows the cursor in a turn's stream.
 export const follow = (turn, cursor, signal) => request(`${base}turns/${turn}/stream?after=${cursor}`, { signal });
+
+// Says what was decided about a call that a turn waits for.
+export const decide = (turn, call, decision) =>
+  request(`${base}turns/${turn}/approvals/`, {
+    method: "POST",
+    body: JSON.stringify({ decisions: [{ tool_call_id: call, ...decision }] }),
+  });
 
 // Stops a live turn, cancels one that waits.
 export const stop = (turn) => request(`${base}turns/${turn}/stop`, { method: "POST", body: "{}" });

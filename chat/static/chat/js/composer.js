@@ -107,6 +107,13 @@ export class Composer {
     this.#notice.append(control);
   }
 
+  // The same of what went wrong.
+  tellError(error, action) {
+    if (error.status !== 401) return this.tell(error.message, action);
+    const login = `${document.body.dataset.login}?next=${encodeURIComponent(location.pathname)}`;
+    return this.tell(error.message, { label: "Log in", href: login });
+  }
+
   #changed() {
     const isEmpty = !this.#box.value.trim();
     drafts.write(this.#thread, this.#box.value);

@@ -2,19 +2,21 @@
 
 import * as api from "./api.js";
 import * as drafts from "./drafts.js";
+import { Earlier } from "./earlier.js";
 import { Feed } from "./feed.js";
 import { LiveTurn } from "./live-turn.js";
 import { MessageLog } from "./message-log.js";
 import { AssistantMessage, UserMessage, newId } from "./message.js";
 import { Outbox } from "./outbox.js";
 import { events } from "./sse.js";
+import { Undecided } from "./undecided.js";
 
 export class Conversation {
   #pane = document.getElementById("log");
   #log = new MessageLog(this.#pane);
   #outbox = new Outbox(document.getElementById("outbox"), (turn, name) => this.#cancel(turn, name));
   #welcome = document.getElementById("welcome");
-  #earlier = document.getElementById("earlier");
+  #earlier;
   #announcer = document.getElementById("announcer");
   #composer;
   #follower;
@@ -24,6 +26,7 @@ export class Conversation {
   #isKnown = false; // the server has the thread
   #feed = null; // none in a thread that is new, or cannot be read
   #live = null; // the turn that streams, or that was sent and will
+  #undecided = new Undecided((error) => this.#decided(error));
   #over = new Set(); // turns that have ended: older news of them is no news
   #accepted = new Set(); // names of turns that the server has
   #sending = Promise.resolve(); // one after the other, so that they run in the order in which they were written
@@ -34,7 +37,7 @@ export class Conversation {
     this.#composer = composer;
     this.#follower = follower;
     this.#on = on;
-    this.#earlier.addEventListener("click", () => this.#showEarlier());
+    this.#earlier = new Earlier(this.#log, follower, (error) => this.#composer.tellError(error));
   }
 
   // Shows a thread and goes on with its live answer, if there is one; null is a new thread.
@@ -45,8 +48,9 @@ export class Conversation {
     this.#outbox.unsent.forEach(({ text }) => drafts.add(this.#isKnown ? this.#thread : null, text));
     this.#outbox.clear();
     this.#log.clear();
-    this.#setEarlier(null);
+    this.#earlier.next = null;
     this.#setLive(null);
+    this.#undecided.clear();
     this.#over.clear();
     this.#accepted.clear();
     this.#thread = threadId;
@@ -75,7 +79,7 @@ export class Conversation {
     } catch (error) {
       this.#stopWanted = false;
       this.#composer.allowStop();
-      this.#tell(error);
+      this.#composer.tellError(error);
     }
   }
 
@@ -87,7 +91,8 @@ export class Conversation {
     const [thread, draft] = [this.#thread, this.#isKnown ? this.#thread : null];
     let response;
     try {
-      const sent = this.#sending.then(() => api.send(thread, name, question.text));
+      const onBusy = this.#undecided.turn ? "stop" : "enqueue"; // who says something else has decided, too
+      const sent = this.#sending.then(() => api.send(thread, name, question.text, onBusy));
       this.#sending = sent.catch(() => {});
       response = await sent;
     } catch (error) {
@@ -137,7 +142,7 @@ export class Conversation {
     this.#withdraw(name);
     this.#composer.giveBack(question.text);
     if (this.#log.isEmpty && this.#outbox.isEmpty) this.#welcome.hidden = false;
-    this.#tell(error);
+    this.#composer.tellError(error);
   }
 
   #withdraw(name) {
@@ -167,7 +172,7 @@ export class Conversation {
       if (status === "stopped") this.#forget(turn, name); // else it has begun meanwhile, and is stopped
       this.#composer.focus();
     } catch (error) {
-      this.#tell(error);
+      this.#composer.tellError(error);
     }
   }
 
@@ -197,20 +202,28 @@ export class Conversation {
       this.#live?.answer.lost("Not shown any further. The answer goes on without you.");
       this.#setLive(null);
       if (error.status === 404) this.#on.missing();
-      else this.#tell(error, { label: "Try again", run: () => this.open(this.#thread) });
+      else this.#composer.tellError(error, { label: "Try again", run: () => this.open(this.#thread) });
     }
   }
 
   #take(cursor, chunk) {
-    if (this.#live?.turn !== Number(cursor.split("-")[0])) return;
-    this.#live.take(chunk);
-    if (this.#live.ended) this.#ended(this.#live);
+    const turn = Number(cursor.split("-")[0]);
+    if (this.#live?.turn === turn) this.#live.take(chunk);
+    const ended = this.#undecided.turn === turn ? this.#undecided.take(chunk) : this.#live?.ended && this.#live;
+    if (ended) this.#ended(ended);
+  }
+
+  // A turn waits for decisions on these calls.
+  #wait(live, calls) {
+    if (this.#undecided.wait(live, calls)) this.#announce("The answer waits for your decision.");
+    if (this.#live === live) this.#setLive(null);
   }
 
   // How a turn stands now. Old news may come again, and in any order.
   async #told(told) {
     const { turn, turn_id: name, status, assistant_message_id: answer } = told;
-    if (this.#over.has(turn) || (answer !== null && this.#log.isWhole(answer))) return;
+    const isWaited = this.#undecided.turn === turn;
+    if (this.#over.has(turn) || (!isWaited && answer !== null && this.#log.isWhole(answer))) return;
     if (status === "queued") {
       if (this.#live?.turn === turn) return;
       if (this.#live?.name === name) this.#demote();
@@ -218,6 +231,8 @@ export class Conversation {
       else await this.#redraw(); // another tab's: the state has its text
     } else if (status === "streaming") {
       if (!this.#begin(told)) await this.#redraw();
+    } else if (status === "awaiting_approval" && (isWaited || this.#live?.turn === turn)) {
+      this.#wait(isWaited ? this.#undecided.of(told) : this.#live, told.approvals);
     } else if (answer === null) {
       this.#forget(turn, name);
     } else {
@@ -230,6 +245,10 @@ export class Conversation {
   #begin(told) {
     const { turn, turn_id: name, user_message_id: question, assistant_message_id: answer } = told;
     if (this.#live?.turn === turn) return true;
+    if (this.#undecided.turn === turn) {
+      this.#setLive(this.#undecided.goOn(), "Answering.");
+      return true;
+    }
     if (this.#live?.name === name) {
       this.#live.begun(told);
       if (this.#stopWanted) this.stop();
@@ -258,13 +277,16 @@ export class Conversation {
   }
 
   // Makes the page show what the state says, whatever it shows. `accepted`: what the server had when it was asked.
-  #draw({ thread, messages, earlier, cursor, turn: told, queued }, accepted = []) {
+  #draw({ thread, messages, earlier, cursor, turn: told, approvals, queued }, accepted = []) {
     const first = this.#pane.hasAttribute("aria-busy");
     this.#pane.removeAttribute("aria-busy");
     if (thread.id !== this.#thread) {
       this.#thread = thread.id;
       this.#named();
     }
+    const [asked] = approvals;
+    if (asked && this.#live?.turn === asked.turn) this.#wait(this.#live, approvals);
+    this.#undecided.reconcile(asked, told?.turn, this.#log);
     const live = told && !this.#over.has(told.turn) ? told : null;
     // An answer that came late may be older than the live turn.
     const isReached = this.#live?.turn && this.#live.turn <= Number(cursor.split("-")[0]);
@@ -276,7 +298,8 @@ export class Conversation {
     for (const { turn_id: name, role } of messages) if (role === "user" && name !== live?.turn_id) this.#withdraw(name);
     for (const name of accepted) if (!waiting.has(name) && name !== live?.turn_id) this.#withdraw(name);
     if (live && (this.#live?.name === live.turn_id || this.#outbox.has(live.turn_id))) this.#begin(live);
-    if (this.#log.merge(messages) || first) this.#setEarlier(earlier);
+    if (this.#log.merge(messages) || first) this.#earlier.next = earlier;
+    if (asked) this.#wait(this.#undecided.of(asked, messages, this.#log), approvals);
     if (live) this.#begin(live);
     if (past) this.#ended(past);
     const known = queued.filter(({ turn }) => !this.#over.has(turn) && turn !== this.#live?.turn);
@@ -293,19 +316,11 @@ export class Conversation {
     this.#on.ended();
   }
 
-  async #showEarlier() {
-    const { signal } = this.#leaving;
-    this.#earlier.disabled = true;
-    try {
-      const page = await api.messages(this.#earlier.dataset.next, signal);
-      this.#follower.keepPlace(() => {
-        this.#log.addStored(page.results);
-        this.#setEarlier(page.next);
-      });
-    } catch (error) {
-      if (!signal.aborted) this.#tell(error);
-    }
-    this.#earlier.disabled = false;
+  // A decision was taken, or not: somebody else has decided, say.
+  #decided(error) {
+    this.#composer.focus(); // the button is gone
+    if (error) this.#composer.tellError(error);
+    if (error || !this.#feed?.overSocket) this.#feed?.refresh();
   }
 
   #named() {
@@ -314,17 +329,12 @@ export class Conversation {
     this.#on.started(this.#thread);
   }
 
-  #setEarlier(next) {
-    this.#earlier.hidden = !next;
-    this.#earlier.dataset.next = next ?? "";
-  }
-
   #setLive(live, announcement) {
     this.#live = live;
     this.#stopWanted = false;
     this.#composer.live = live !== null;
     for (const message of live ? [live.question, live.answer] : []) {
-      if (!message.element.isConnected) this.#log.add(message);
+      if (message && !message.element.isConnected) this.#log.add(message);
     }
     if (announcement) this.#announce(announcement);
     this.#expect();
@@ -332,12 +342,6 @@ export class Conversation {
 
   #expect() {
     if (this.#feed) this.#feed.expecting = this.#live !== null || this.#outbox.isWaiting;
-  }
-
-  #tell(error, action) {
-    if (error.status !== 401) return this.#composer.tell(error.message, action);
-    const login = `${document.body.dataset.login}?next=${encodeURIComponent(location.pathname)}`;
-    return this.#composer.tell(error.message, { label: "Log in", href: login });
   }
 
   #announce(text) {

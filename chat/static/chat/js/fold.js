@@ -29,7 +29,7 @@ export class Answer {
         Object.assign(this.metadata, { status: "failed", error_text: chunk.errorText });
         return undefined;
       case "finish":
-        this.metadata.status ??= "completed";
+        this.metadata.status ??= "completed"; // the server says it itself, and when the answer only waits
     }
     return undefined;
   }
@@ -56,7 +56,8 @@ export class Answer {
   }
 
   #tool(step, chunk) {
-    let part = this.#calls.get(chunk.toolCallId);
+    // A call of an earlier leg may be known from the history.
+    let part = this.#calls.get(chunk.toolCallId) ?? this.parts.find((one) => one.toolCallId === chunk.toolCallId);
     if (!part) {
       if (!chunk.toolName) return undefined;
       part = this.#add({

@@ -3,6 +3,7 @@
 import { AssistantMessage } from "./message.js";
 
 const ENDS = new Set(["finish", "abort", "error"]);
+const WAITING = "awaiting_approval";
 
 export class LiveTurn {
   turn = null; // the server's number for it, once it is known that it has begun
@@ -22,6 +23,13 @@ export class LiveTurn {
     return new LiveTurn(question.id, question, new AssistantMessage(answerId));
   }
 
+  // An answer of the history that waits for decisions.
+  static waiting(turn, name, question, answer) {
+    const live = new LiveTurn(name, question, answer);
+    live.turn = turn;
+    return live;
+  }
+
   // The server has begun it: `told` as the API tells turns.
   begun(told) {
     this.turn = told.turn;
@@ -30,10 +38,21 @@ export class LiveTurn {
   }
 
   take(chunk) {
-    if (chunk.type === "data-user-message-id") this.question.know(String(chunk.data.message_id));
+    if (chunk.type === "data-user-message-id") this.question?.know(String(chunk.data.message_id));
     else if (chunk.type === "data-assistant-message-id") this.answer.know(String(chunk.data.message_id));
     this.answer.take(chunk);
-    if (ENDS.has(chunk.type)) this.finish();
+    if (ENDS.has(chunk.type) && this.status !== WAITING) this.finish();
+  }
+
+  // It waits for decisions: `calls` as the API tells them, `decide(call, decision)` says what was decided.
+  wait(calls, decide) {
+    this.answer.rest();
+    this.answer.ask(calls, decide);
+  }
+
+  goOn() {
+    this.answer.ask([]);
+    this.answer.element.setAttribute("aria-busy", "true");
   }
 
   finish() {

@@ -80,7 +80,7 @@ export class AssistantMessage extends Message {
   }
 
   take(chunk) {
-    if (chunk.type === "start") this.#restart();
+    if (chunk.type === "start" && this.answer.metadata.status !== "awaiting_approval") this.#restart();
     const part = this.answer.apply(chunk);
     if (!part) return;
     this.#changed.add(part);
@@ -89,11 +89,26 @@ export class AssistantMessage extends Message {
 
   // Nothing more will come.
   finish() {
+    this.rest();
+    this.ask([]);
+    this.#tellEnd();
+    this.#tellUsage();
+  }
+
+  // Nothing more comes until somebody has decided.
+  rest() {
     this.answer.parts.forEach((part) => this.#changed.add(part));
     this.#draw();
     this.element.removeAttribute("aria-busy");
-    this.#tellEnd();
-    this.#tellUsage();
+  }
+
+  // Asks for decisions on these calls, and on no others.
+  ask(calls, decide) {
+    for (const [part, view] of this.#views) {
+      if (!part.toolCallId) continue;
+      const call = calls.find((one) => one.tool_call_id === part.toolCallId);
+      view.ask(call, (decision) => decide(call, decision));
+    }
   }
 
   // Nothing more can be read for now, whatever the server goes on doing.

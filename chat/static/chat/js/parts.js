@@ -49,18 +49,52 @@ const TOOL_STATES = {
   "input-streaming": ["Preparing", "running"],
   "input-available": ["Running", "running"],
   "approval-requested": ["Waiting for approval", "waiting"],
-  "approval-responded": ["Answered", "waiting"],
+  "approval-responded": ["Decided", "waiting"],
   "output-available": ["Done", "done"],
   "output-error": ["Failed", "failed"],
   "output-denied": ["Denied", "failed"],
 };
 
+// Tools that this page can run for an agent, when the person wants it.
+const CLIENT_TOOLS = {
+  browser_time_zone: {
+    question: "The assistant asks for your time zone.",
+    accept: "Tell it",
+    refuse: "Do not tell",
+    run: () => Intl.DateTimeFormat().resolvedOptions().timeZone,
+  },
+};
+const UNKNOWN_TOOL = { question: "This tool runs in another program of yours.", accept: "", refuse: "Go on without it" };
+
 function toolView() {
   const element = clone("tool-part");
   const find = (name) => element.querySelector(`.${name}`);
   const state = find("tool-state");
+  const decision = find("tool-decision");
   return {
     element,
+    // Asks for a decision on the call (as the API tells it), which is said once; without a call, for none.
+    ask(call, decide) {
+      decision.hidden = !call;
+      if (!call) return setText(state, state.dataset.look === "waiting" ? "Decided" : state.textContent);
+      const [yes, no] = decision.querySelectorAll("button");
+      const { question, accept, refuse, run } = CLIENT_TOOLS[call.tool_name] ?? UNKNOWN_TOOL;
+      const isApproval = call.kind === "approval";
+      setText(state, isApproval ? "Waiting for approval" : "Waiting for you");
+      state.dataset.look = "waiting";
+      setText(find("tool-question"), isApproval ? "May this be done?" : question);
+      setText(yes, isApproval ? "Approve" : accept);
+      setText(no, isApproval ? "Deny" : refuse);
+      yes.hidden = !isApproval && !run;
+      yes.disabled = no.disabled = false;
+      const say = (said) => {
+        yes.disabled = no.disabled = true;
+        decide(said);
+      };
+      yes.onclick = () => say(isApproval ? { approved: true } : { output: run() });
+      no.onclick = () => say(isApproval ? { approved: false } : { error: "The user did not want it." });
+      return undefined;
+    },
     update(part) {
       setText(find("tool-name"), part.toolName ?? part.type.slice("tool-".length));
       const [label, look] = TOOL_STATES[part.preliminary ? "input-available" : part.state] ?? [part.state, "running"];
