@@ -9,6 +9,9 @@ import pytest
 from tests.acceptance.database import Database, Postgres
 from tests.acceptance.postgres_owners import shared_folder
 from tests.acceptance.preloaded import Nursery
+from tests.acceptance.visits import place, visit
+
+__all__ = ["place", "visit"]
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request is too much
 
