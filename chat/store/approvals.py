@@ -171,8 +171,10 @@ def _decide(scope: Scope, turn: StoredTurn, call: WaitingCall, decision: Decisio
         channel=THREAD_CHANNEL,
         thread=turn.thread_id and str(turn.thread_id),
     )
-    if decided is None and not call.is_said_by(decision):
-        raise AlreadyDecided(turn=turn.pk, outcome=call.outcome())
+    if decided is None:
+        (there,) = (one for one in read_calls(turn.pk) if one.pk == call.pk)  # also if this very request decided it
+        if not there.is_said_by(decision):
+            raise AlreadyDecided(turn=turn.pk, outcome=there.outcome())
 
 
 def _go_on(turn: StoredTurn, owner: str) -> StoredTurn:

@@ -13,16 +13,17 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from chat.admin.read_only import BoundedPaginator
-from chat.models import ApiToken, CopilotChat, Message, Thread, TokenUsage, Turn
+from chat.models import ApiToken, CopilotChat, Message, Thread, TokenUsage, ToolApproval, Turn
 from tests.admin.conftest import MODELS
 from tests.admin.pages import answered, copilot_chat, html, list_url, page_url, token, words
-from tests.factories import MessageFactory, ThreadFactory, TurnFactory, UserFactory
+from tests.factories import ApprovalFactory, MessageFactory, ThreadFactory, TurnFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
 
 def rows_of(model: type[Model], number: int) -> None:
-    make: Callable[[], object] = {ApiToken: token, CopilotChat: copilot_chat}.get(model, answered)
+    makers = {ApiToken: token, CopilotChat: copilot_chat, ToolApproval: ApprovalFactory.create}
+    make: Callable[[], object] = makers.get(model, answered)
     for _ in range(number):
         make()
 

@@ -151,6 +151,18 @@ async def test_the_same_decision_again_is_harmless_and_another_one_learns_the_ou
     assert (await decide(client, turn, no)).json()["error"]["code"] == "already_decided"
 
 
+async def test_a_request_that_says_a_thing_twice_is_taken_and_one_that_contradicts_itself_is_not(
+    client: Client,
+) -> None:
+    turn, _ = await parked(client)
+    (call,) = await pending(turn)
+    yes, no = ({"approval_id": call.approval_id, "approved": approved} for approved in (True, False))
+    assert (await decide(client, turn, yes, no)).json()["error"]["outcome"]["status"] == "approved"
+    assert len(await pending(turn)) == 1
+    assert (await decide(client, turn, yes, yes)).status == 200
+    await assert_shown_is_stored(await whole(client, turn))
+
+
 async def test_a_stop_withdraws_what_waits_and_says_so_in_the_log(client: Client) -> None:
     turn, first = await parked(client, "/approve 2")
     one, _ = await pending(turn)

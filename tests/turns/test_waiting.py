@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.core.management import call_command
 from django.db.models import F
 
 from chat.models import QuotaCounter, TokenUsage, ToolApproval, Turn
@@ -44,6 +46,25 @@ async def test_a_turn_on_which_nobody_decides_is_stopped_after_a_day_without_ask
     assert (await ToolApproval.objects.aget()).status == "expired"
     assert len((await TokenUsage.objects.aget()).call_details["calls"]) == 1
     await sync_to_async(assert_database_is_sound)()
+
+
+async def test_the_command_that_recovers_turns_ends_those_as_well(client: Client) -> None:
+    turn, _ = await parked(client)
+    await time_goes_by(25)
+    said = StringIO()
+    await sync_to_async(call_command)("recover_turns", stdout=said)
+    assert f"stopped {turn.pk}: nobody decided in time" in said.getvalue()
+    assert (await Turn.objects.aget()).status == "stopped"
+
+
+@pytest.mark.parametrize("durability", ["async", "exit"])
+async def test_a_turn_waits_and_goes_on_however_durable_its_stream_is(
+    client: Client, settings: Any, durability: str
+) -> None:
+    settings.CHAT_DURABILITY = durability
+    turn, first = await parked(client)
+    message = responded(await message_of(client, turn), approved=True)
+    await assert_shown_is_stored([*first, *(await repost(client, message)).chunks()])
 
 
 async def test_a_decision_that_comes_too_late_ends_the_turn_where_nobody_has_swept(client: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chat.protocol import tool_calls
+from chat.protocol.canonical import Canonical
 from chat.protocol.chunks import (
     Chunk,
     reasoning_end,
@@ -117,3 +118,41 @@ def test_a_tool_waits_for_approval_only_once() -> None:
 def test_a_denial_that_nobody_was_asked_for_is_an_error() -> None:
     log = make_canonical([a_call(), tool_output_denied("c")])
     assert log[2]["type"] == "tool-output-error"
+
+
+# -- what people decide
+
+
+def parked(*agent: Chunk) -> Canonical:
+    """The state of a leg that goes on behind these chunks of the one before."""
+    canonical = Canonical()
+    return Canonical.resume([chunk for item in agent for chunk in canonical.feed(item)] + canonical.park())
+
+
+def test_a_call_that_was_allowed_is_not_denied_by_an_ending() -> None:
+    following = parked(a_call(), tool_approval_request("c", "a"))
+    assert following.allow("c") == []
+    assert not following.unanswered
+    assert following.stop() == [tool_output_error("c", tool_calls.STOPPED)]
+
+
+def test_an_input_that_a_person_changed_is_told_and_asked_about_again() -> None:
+    following = parked(a_call(), tool_approval_request("c", "a"))
+    changed = following.allow("c", {"q": "other\x00"})
+    assert changed == [a_call(value={"q": "other\ufffd"}), tool_approval_request("c", "a")]
+    assert following.allow("c", {"q": "again"}) == [], "once"
+    assert following.feed(tool_output_available("c", 1)) == [tool_output_available("c", 1)]
+
+
+def test_a_changed_input_of_an_earlier_step_is_not_told_since_newer_clients_would_make_it_a_second_call() -> None:
+    text = {"type": "text-delta", "id": "t", "delta": "x"}
+    following = parked(a_call(), tool_approval_request("c", "a"), {"type": "finish-step"}, text)
+    assert following.allow("c", {"q": "other"}) == []
+
+
+def test_what_the_provider_runs_itself_waits_for_nobody() -> None:
+    canonical = Canonical()
+    canonical.feed({**a_call(), "providerExecuted": True})
+    canonical.feed({**a_call("d"), "providerExecuted": False})
+    assert [call.id for call in canonical.unanswered] == ["d"]
+    assert canonical.park()[0] == tool_output_error("c", tool_calls.NO_RESULT)
