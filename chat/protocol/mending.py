@@ -9,6 +9,7 @@ turn is over, and an id of its own in its message.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -22,14 +23,37 @@ from chat.protocol.tool_calls import NO_RESULT
 #: Bytes of one part, with the file that may be in it.
 MOST_BYTES: Final = 1 << 26
 UNREADABLE: Final = "data-unreadable"
-#: By kind, the keys that must be text, and those that may be.
-TEXTS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
-    "text": (("text",), ()),
-    "reasoning": (("text",), ()),
-    "file": (("url", "mediaType"), ("filename",)),
-    "source-url": (("sourceId", "url"), ("title",)),
-    "source-document": (("sourceId", "mediaType", "title"), ("filename",)),
-    "step-start": ((), ()),
+#: By kind, the keys that must be text.
+NEEDS: Final[dict[str, tuple[str, ...]]] = {
+    "text": ("text",),
+    "reasoning": ("text",),
+    "file": ("url", "mediaType"),
+    "source-url": ("sourceId", "url"),
+    "source-document": ("sourceId", "mediaType", "title"),
+    "step-start": (),
+}
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+#: Keys that may be missing, with the test of their value: one that fails is left out. Newer clients look at more of
+#: them than older ones do.
+OPTIONAL: Final[dict[str, Callable[[Any], bool]]] = {
+    "id": _is_text,
+    "title": _is_text,
+    "filename": _is_text,
+    "rawInput": _is_text,
+    "inputEncoding": lambda value: value in ("json", "text"),
+    "providerExecuted": lambda value: isinstance(value, bool),
+    "toolMetadata": lambda value: isinstance(value, dict),
+    "providerReference": lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
+    "providerMetadata": is_provider_metadata,
+    "callProviderMetadata": is_provider_metadata,
+    "resultProviderMetadata": is_provider_metadata,
+    "citations": lambda value: False,  # as in chunks: older clients do not know them
+    "dynamic": lambda value: False,  # the kind says it
 }
 
 
@@ -71,15 +95,14 @@ def _part(part: Any, name: str, calls: set[str], wrong: list[str]) -> Part:
     if kind == "dynamic-tool" or (kind.startswith("tool-") and len(kind) > len("tool-")):
         return _call(part, kind, name, calls, wrong)
     if is_data_type(kind):
-        mended = {"data": None, **_without_bad(part)}
-        if not isinstance(part.get("id", ""), str):
-            mended["id"] = str(part["id"])
-        return _noted(mended, part, "data without data, or with a bad key", wrong)
-    must, may = TEXTS.get(kind, (("type of this kind",), ()))
-    if not all(isinstance(part.get(key), str) for key in must):
-        wrong.append("a part of no known kind" if kind not in TEXTS else f"a {kind} part that lacks something")
+        return _noted({"data": None, **_without_bad(part)}, part, "data without data, or with a bad key", wrong)
+    if kind not in NEEDS:
+        wrong.append("a part of no known kind")
         return _unreadable(part)
-    mended = _without_bad(part, may)
+    if not all(_is_text(part.get(key)) for key in NEEDS[kind]):
+        wrong.append(f"a {kind} part that lacks something")
+        return _unreadable(part)
+    mended = _without_bad(part)
     if part.get("state", "done") != "done":
         mended["state"] = "done"
     return _noted(mended, part, f"a {kind} part that is open, or has a bad key", wrong)
@@ -95,8 +118,6 @@ def _call(part: Part, kind: str, name: str, calls: set[str], wrong: list[str]) -
     mended = {"input": {}, **_without_bad(part), "toolCallId": call}
     if kind == "dynamic-tool" and not (isinstance(part.get("toolName"), str) and part["toolName"]):
         mended["toolName"] = "tool"
-    if not isinstance(part.get("providerExecuted", True), bool):
-        del mended["providerExecuted"]
     mended.pop("preliminary", None)
     state = mended["state"] = _final(part)
     approval = mended.pop("approval", None)
@@ -132,14 +153,13 @@ def _reason(approval: dict[str, Any]) -> dict[str, str]:
     return {"reason": reason} if isinstance(reason, str) else {}
 
 
-def _without_bad(part: Part, may: tuple[str, ...] = ()) -> Part:
-    """A part without keys that may be missing, and have values that clients refuse or belong to another kind."""
-    kept = {key: value for key, value in part.items() if key not in may or isinstance(value, str)}
-    kept.pop("toolCallId", None)  # says of a part that it is a call
-    for key in ("providerMetadata", "callProviderMetadata", "resultProviderMetadata"):
-        if key in kept and not is_provider_metadata(kept[key]):
-            del kept[key]
-    return kept
+def _without_bad(part: Part) -> Part:
+    """A part without keys that some client refuses, or that belong to another kind."""
+    return {
+        key: value
+        for key, value in part.items()
+        if key != "toolCallId" and (key not in OPTIONAL or OPTIONAL[key](value))  # an id of a call makes a part a call
+    }
 
 
 def _noted(mended: Part, part: Part, problem: str, wrong: list[str]) -> Part:

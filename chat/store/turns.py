@@ -18,11 +18,9 @@ class StoredTurn:
     """A turn row with the ids of its two messages (None where a message is gone or never was): primary keys in a
     thread; in a copilot chat the ids of the array's elements, the answer's also before there is one.
 
-    ``title`` is what the turn has named its thread by beginning; empty where that had a title, and in a turn that is
-    read later.
-
     ``last_seq`` is where the log of an ended or waiting turn ends, and behind which chunk the leg of a streaming one
-    began. ``approvals`` are the calls that a waiting one asked about, in any leg, decided ones as well.
+    began. ``approvals`` are the calls that a waiting one asked about, in any leg, decided ones as well. ``title`` is
+    what the turn has named its thread by beginning; empty where that had a title, and in a turn that is read later.
     """
 
     pk: int

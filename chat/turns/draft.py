@@ -17,6 +17,7 @@ from chat.store.approvals import Progress, WaitingCall
 from chat.store.turns import StoredTurn
 from chat.store.usage import UsageFigures
 from chat.turns.prices import reported
+from chat.turns.timing import Stopwatch
 
 BYTES_PER_TOKEN = 4  # what an estimate goes by when an agent reports no usage
 
@@ -35,6 +36,7 @@ class Draft:
         self.canonical = Canonical()
         self.builder = AssistantContentBuilder()
         self.meter = UsageMeter()
+        self.clock = Stopwatch()
         self.answer: list[Part] = []
         self._calls = self._bytes = 0  # of the legs before
 
@@ -60,7 +62,9 @@ class Draft:
     def feed(self, raw: object) -> list[Chunk]:
         """What an agent yields, as chunks of the log."""
         chunks = self.canonical.feed(raw)
-        self.apply(chunks)
+        if chunks:
+            self.clock.spoke()
+            self.apply(chunks)
         return chunks
 
     def decided(self, calls: Iterable[WaitingCall]) -> list[Chunk]:

@@ -19,7 +19,6 @@ from chat.turns import envelope
 from chat.turns.draft import Draft
 from chat.turns.late_usage import watch
 from chat.turns.prices import load_list
-from chat.turns.timing import Stopwatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Outcome:
     error_text: str = ""
 
 
-async def finish(turn: StoredTurn, outcome: Outcome, stream: TurnStream, draft: Draft, clock: Stopwatch) -> Ended:
+async def finish(turn: StoredTurn, outcome: Outcome, stream: TurnStream, draft: Draft) -> Ended:
     """Close what is open, store the end of the turn with the last of its log, and only then show it. ``Ended.NO``
     when somebody else ended the turn before, or took it over; then nothing was written.
 
@@ -53,7 +52,7 @@ async def finish(turn: StoredTurn, outcome: Outcome, stream: TurnStream, draft: 
         usage=shown(usage),
         error_code=outcome.error_code,
         error_text=outcome.error_text,
-        extra={**(draft.canonical.finish_metadata or {}), **taken(turn, usage), "timing": clock.told()},
+        extra={**(draft.canonical.finish_metadata or {}), **taken(turn, usage), "timing": draft.clock.told()},
     )
     draft.apply(ending)
     first_seq, waiting = await writer().take(turn.pk)

@@ -34,7 +34,6 @@ from chat.turns import envelope
 from chat.turns.draft import Draft
 from chat.turns.finish import Outcome, finish
 from chat.turns.queue import next_turn
-from chat.turns.timing import Stopwatch
 from chat.turns.titles import begin_title
 from chat.turns.waiting import withdraw
 
@@ -64,7 +63,6 @@ class Run:
         self._log = writer()
         self._draft = Draft.resumed(turn, progress) if progress else Draft()
         self._calls = progress.calls if progress else []
-        self._clock = Stopwatch()
         self._heard_at = loop.time()
         self._told: asyncio.Future[Outcome] = loop.create_future()
         self._closed = False
@@ -85,7 +83,7 @@ class Run:
         try:
             outcome = await self._outcome()
             self._closed = True
-            ended = await finish(self.turn, outcome, self.stream, self._draft, self._clock)
+            ended = await finish(self.turn, outcome, self.stream, self._draft)
         except (*UNAVAILABLE, Unavailable):
             logger.error("the end of turn %s could not be stored; it is recovered when its lease is out", self.turn.pk)
         finally:
@@ -158,9 +156,8 @@ class Run:
         try:
             async for chunk in chunks:
                 self._heard_at = loop.time()
-                if not self._closed and (shown := self._draft.feed(chunk)):
-                    self._clock.spoke()
-                    self._show(shown)
+                if not self._closed:  # an agent that was given up goes on talking
+                    self._show(self._draft.feed(chunk))
                 if self._log.full:
                     self._heard_at = math.inf  # it is us that the agent waits for
                     await self._log.room()
@@ -180,7 +177,7 @@ class Run:
 
     def _show(self, chunks: list[Chunk]) -> bool:
         """False when the turn has ended, and nothing of it is shown any more."""
-        if self._closed:  # an agent that was given up goes on talking
+        if self._closed:
             return False
         self._log.add(self.stream, self.turn.epoch, [sse.encode(chunk) for chunk in chunks])
         return True

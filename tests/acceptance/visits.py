@@ -42,14 +42,14 @@ class Visit:
     def page(self, **keys: Any) -> Page:
         return self.place.browser.page(self.version, self.thread, **keys)
 
-    def page_again(self) -> Page:
+    def page_again(self, **keys: Any) -> Page:
         """A fresh client, as an application makes it on load: with the history there is, which leaves out what is
         being written.
         """
         shown = [
             {key: message[key] for key in ("id", "role", "parts", "metadata")} for message in self.state()["messages"]
         ]
-        return self.page(messages=shown)
+        return self.page(messages=shown, **keys)
 
     def state(self) -> dict[str, Any]:
         found: dict[str, Any] = self.place.api.get(f"/api/threads/{self.thread}/state/").raise_for_status().json()

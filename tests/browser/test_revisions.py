@@ -1,4 +1,4 @@
-"""What a person does with messages that are there: read them as they were meant, copy, answer once more, edit, go back."""
+"""What a person does with messages: read them as they were meant, copy, answer once more, edit, go back."""
 
 from __future__ import annotations
 

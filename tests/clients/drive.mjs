@@ -5,7 +5,7 @@
 // reads one step a line, {page, do, ...}, and answers each with one line: how the page is then, or {problem}.
 //   open   {version, id, messages?, sendAutomaticallyWhen?}   a page of its own; the name of a function of the SDK
 //   call   {method, args?}        call the chat; the answer does not wait for it, what it throws is among `thrown`
-//   until  {text?, settled?}      wait for words in the last message; until every call has come back
+//   until  {text?, settled?}      wait for words in the last message; until every call has come back, and the chat rests
 //   cut    {}                     the network goes, in the middle of whatever is on its way
 //   set    {messages}             the application replaces the messages
 //   state  {}
@@ -109,7 +109,9 @@ class Page {
   }
 
   is({ text, settled }) {
-    return (!text || JSON.stringify(this.chat.messages.at(-1) ?? null).includes(text)) && (!settled || !this.calls);
+    // What the SDK sends by itself it does not always wait for.
+    const rests = !this.calls && ["ready", "error"].includes(this.chat.status);
+    return (!text || JSON.stringify(this.chat.messages.at(-1) ?? null).includes(text)) && (!settled || rests);
   }
 
   changed() {}
