@@ -21,7 +21,7 @@ from chat.protocol.sanitize import clean
 from chat.protocol.sse import encode, frame
 from tests.clients.oracle import NpmClients, without_decisions
 from tests.unit.stored_parts import BROKEN_PARTS
-from tests.unit.strategies import ENDINGS, PLAIN_JSON, agent_output
+from tests.unit.strategies import ENDINGS, PLAIN_JSON, VERDICTS, agent_output, decided
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(1200)]
 
@@ -84,13 +84,15 @@ def test_clients_from_6_on_build_them_with_approvals_too(
 
 
 @thorough
-@given(first=agent_output(), second=agent_output(), ending=ENDINGS)
+@given(first=agent_output(), second=agent_output(), verdicts=VERDICTS, ending=ENDINGS)
 def test_they_build_them_from_two_legs_replayed_as_one(
-    npm_clients: NpmClients, first: list[Any], second: list[Any], ending: str
+    npm_clients: NpmClients, first: list[Any], second: list[Any], verdicts: list[str], ending: str
 ) -> None:
     leg = Canonical()
     log = [chunk for item in first for chunk in leg.feed(item)] + leg.park()
+    log += [{"type": "finish", "finishReason": "tool-calls"}, {"type": "start", "messageId": "8"}]
     canonical = Canonical.resume(log)
+    log += decided(canonical, verdicts)
     log += [chunk for item in second for chunk in canonical.feed(item)]
     judged(npm_clients, a_turn(canonical, log, ending), ending)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import itertools
 import uuid
 from typing import Any
 
@@ -235,6 +236,24 @@ def _with_metadata(draw: st.DrawFn, chunk: Chunk) -> Chunk:
 
 
 ENDINGS = st.sampled_from(["complete", "stop", "fail"])
+#: What becomes of calls that wait, one after the other: the agent itself answers what is left to it.
+VERDICTS = st.lists(st.sampled_from(["approve", "change", "deny", "answer", "fail", "agent"]), min_size=1, max_size=4)
+
+
+def decided(canonical: Canonical, verdicts: list[str]) -> list[Chunk]:
+    """The chunks with which the engine begins a leg that goes on."""
+    chunks: list[Chunk] = []
+    for call, verdict in zip(canonical.unanswered, itertools.cycle(verdicts), strict=False):
+        named = {"toolCallId": call.id}
+        if verdict in ("approve", "change"):
+            chunks += canonical.allow(call.id, {"changed": True} if verdict == "change" else None)
+        elif verdict == "deny":
+            chunks += canonical.feed({"type": "tool-output-denied", **named})
+        elif verdict == "answer":
+            chunks += canonical.feed({"type": "tool-output-available", "output": 1, **named})
+        elif verdict == "fail":
+            chunks += canonical.feed({"type": "tool-output-error", "errorText": "No.", **named})
+    return chunks
 
 
 def make_canonical(output: list[Any], ending: str = "complete") -> list[Chunk]:

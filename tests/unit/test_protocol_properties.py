@@ -15,7 +15,7 @@ from chat.protocol.chunks import Chunk, defect
 from chat.protocol.fold import AssistantContentBuilder, fold
 from chat.protocol.replay import coalesce, replay
 from tests.unit.part_shapes import assert_valid_parts
-from tests.unit.strategies import ANY_TEXT, ENDINGS, agent_output, canonical_logs, make_canonical
+from tests.unit.strategies import ANY_TEXT, ENDINGS, VERDICTS, agent_output, canonical_logs, decided, make_canonical
 
 often = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -100,13 +100,18 @@ def test_a_log_cut_off_anywhere_can_be_ended(output: list[Any], ending: str, dat
 
 
 @often
-@given(agent_output(), agent_output(), ENDINGS)
-def test_a_second_leg_goes_on_where_the_first_parked(first: list[Any], second: list[Any], ending: str) -> None:
+@given(agent_output(), agent_output(), VERDICTS, ENDINGS)
+def test_a_second_leg_goes_on_where_the_first_parked(
+    first: list[Any], second: list[Any], verdicts: list[str], ending: str
+) -> None:
     canonical = Canonical()
     log = [chunk for item in first for chunk in canonical.feed(item)] + canonical.park()
     waiting = [call.id for call in canonical.unanswered]
     resumed = Canonical.resume(log)
     assert [call.id for call in resumed.unanswered] == waiting
+    for chunk in decided(resumed, verdicts):
+        log.append(chunk)
+        assert_valid_parts(fold(log))
     for item in second:
         log += resumed.feed(item)
     log += getattr(resumed, ending)()
