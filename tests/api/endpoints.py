@@ -140,6 +140,8 @@ ENDPOINTS: dict[str, dict[str, Case]] = {
     "attachment": {"GET": Case(reads()), "DELETE": Case(own(204))},
     "tokens": {"GET": Case(everyone()), "POST": Case(everyone(403), {})},  # a token makes no tokens
     "token": {"DELETE": Case(own(204))},
+    "schema": {"GET": Case(everyone())},
+    "docs": {"GET": Case(everyone())},
     "search": {"GET": Case(everyone(), query=f"q={PLANTED}")},
     "usage": {"GET": Case(everyone())},
     "healthz": {"GET": Case(public())},
