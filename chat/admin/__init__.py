@@ -1,5 +1,6 @@
 """The admin: the history as an operator reads it. Django's autodiscovery imports this package."""
 
+from chat.admin.audit import TranscriptViewAdmin
 from chat.admin.copilot import CopilotChatAdmin
 from chat.admin.messages import MessageAdmin
 from chat.admin.threads import ThreadAdmin
@@ -7,4 +8,12 @@ from chat.admin.tokens import ApiTokenAdmin
 from chat.admin.turns import TurnAdmin
 from chat.admin.usage import TokenUsageAdmin
 
-__all__ = ["ApiTokenAdmin", "CopilotChatAdmin", "MessageAdmin", "ThreadAdmin", "TokenUsageAdmin", "TurnAdmin"]
+__all__ = [
+    "ApiTokenAdmin",
+    "CopilotChatAdmin",
+    "MessageAdmin",
+    "ThreadAdmin",
+    "TokenUsageAdmin",
+    "TranscriptViewAdmin",
+    "TurnAdmin",
+]

@@ -144,6 +144,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         "get": O(
             "What your turns have used.",
             shapes.Page[shapes.UsageTotal],
+            also=(404,),
             query={
                 **dict.fromkeys(("from", "to", "thread", "model", "group", "after", "user"), TEXT),
                 "limit": limit(1000),

@@ -28,7 +28,7 @@ from chat.store.sql import UNAVAILABLE
 logger = logging.getLogger(__name__)
 B = TypeVar("B", bound=BaseModel)
 # What somebody looks for is a few words.
-QUERY_BYTES = 1000
+QUERY_CHARS = 200
 
 
 class ChatView(APIView):
@@ -72,7 +72,9 @@ class ChatView(APIView):
     def words(self) -> str:
         """What ``q`` looks for. Raises InvalidInput."""
         text = self.request.query_params.get("q", "")
-        sanitize.check(text, "q", QUERY_BYTES)
+        if len(text) > QUERY_CHARS:
+            raise InvalidInput("q", f"q has at most {QUERY_CHARS} characters.")
+        sanitize.check(text, "q")
         return text
 
     def position(self) -> tuple[datetime, UUID] | None:

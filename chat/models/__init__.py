@@ -1,4 +1,5 @@
 from chat.models.attachment import Attachment
+from chat.models.audit import TranscriptView
 from chat.models.copilot import CopilotChat, CopilotMessage, ReconcileMode, ReconcileRun
 from chat.models.feedback import Feedback, Rating
 from chat.models.message import Message, Role
@@ -30,6 +31,7 @@ __all__ = [
     "StreamEvents",
     "Thread",
     "TokenUsage",
+    "TranscriptView",
     "Trigger",
     "Turn",
     "TurnStatus",
