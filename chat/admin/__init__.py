@@ -1,6 +1,7 @@
 """The admin: the history as an operator reads it. Django's autodiscovery imports this package."""
 
 from chat.admin.approvals import ToolApprovalAdmin
+from chat.admin.audit import TranscriptViewAdmin
 from chat.admin.copilot import CopilotChatAdmin
 from chat.admin.messages import MessageAdmin
 from chat.admin.threads import ThreadAdmin
@@ -15,5 +16,6 @@ __all__ = [
     "ThreadAdmin",
     "TokenUsageAdmin",
     "ToolApprovalAdmin",
+    "TranscriptViewAdmin",
     "TurnAdmin",
 ]

@@ -58,6 +58,7 @@ class MirrorFilter(admin.SimpleListFilter):
 class CopilotChatAdmin(ReadOnlyAdmin[CopilotChat]):
     """Copilot chats, without their arrays: one can be megabytes."""
 
+    is_audited = True
     list_display = ("shown_title", "user", "used_model", "size", "mirror", "stream", "last_activity")
     list_display_links = ("shown_title",)
     list_filter = (MirrorFilter, ("active_stream_id", admin.EmptyFieldListFilter), "updated_at")

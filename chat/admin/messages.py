@@ -42,6 +42,7 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
     """Messages of threads, one by one."""
 
     thread = "thread"
+    is_audited = True
     list_display = ("number", "role_label", "text", "thread_link", "by", "created")
     list_display_links = ("number",)
     list_filter = ("role", "is_current", ("deleted_at", admin.EmptyFieldListFilter), "created_at")

@@ -20,6 +20,7 @@ from django.utils.text import capfirst
 from chat.admin.cells import NOTHING, one_line
 from chat.models import Message, Thread
 from chat.store.access import administered_threads
+from chat.store.audit import note_view
 
 M = TypeVar("M", bound=Model)
 
@@ -66,6 +67,7 @@ class ReadOnlyAdmin(ModelAdmin[M]):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # each would count the whole table
     paginator = BoundedPaginator
+    is_audited = False  # whether the page of a row shows what was said
     thread = ""  # where a row of this model says which thread it belongs to
     view_on_site = False
 
@@ -122,6 +124,8 @@ class ReadOnlyAdmin(ModelAdmin[M]):
         form_url: str = "",
         obj: M | None = None,
     ) -> HttpResponse:
+        if self.is_audited and obj is not None:
+            note_view(request.user, self.opts.model_name, obj.pk)
         # It goes into the browser's title bar, which knows no markup that would hold a bidi override in.
         context["subtitle"] = one_line(str(obj))
         return super().render_change_form(request, context, add, change, form_url, obj)

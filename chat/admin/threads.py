@@ -65,6 +65,7 @@ class ThreadAdmin(ReadOnlyAdmin[Thread]):
     """Threads; the page of one is its transcript."""
 
     thread = "pk"
+    is_audited = True
     list_display = ("name", "owner", "messages", "turn", "last_activity", "created")
     list_display_links = ("name",)
     list_filter = (StateFilter, BusyFilter, "updated_at")

@@ -53,6 +53,7 @@ class TurnAdmin(ReadOnlyAdmin[Turn]):
     """Turns: what runs, what ended and how, and what hangs."""
 
     thread = "thread"
+    is_audited = True
     list_display = ("number", "state", "conversation", "user", "used_model", "ran", "begun")
     list_display_links = ("number",)
     list_filter = ("status", LeaseFilter, "trigger", "created_at")

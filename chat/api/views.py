@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException
 from rest_framework.permissions import BasePermission, IsAuthenticated
-from rest_framework.renderers import JSONRenderer
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -33,7 +33,7 @@ from chat.store.sql import UNAVAILABLE
 logger = logging.getLogger(__name__)
 B = TypeVar("B", bound=BaseModel)
 # What somebody looks for is a few words.
-QUERY_BYTES = 1000
+QUERY_CHARS = 200
 
 
 class ChatView(APIView):
@@ -42,7 +42,7 @@ class ChatView(APIView):
     """
 
     permission_classes: Sequence[type[BasePermission]] = (IsAuthenticated,)
-    renderer_classes = (JSONRenderer,)
+    renderer_classes: Sequence[type[BaseRenderer]] = (JSONRenderer,)
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         return authenticators()
@@ -85,7 +85,9 @@ class ChatView(APIView):
     def words(self) -> str:
         """What ``q`` looks for. Raises InvalidInput."""
         text = self.request.query_params.get("q", "")
-        sanitize.check(text, "q", QUERY_BYTES)
+        if len(text) > QUERY_CHARS:
+            raise InvalidInput("q", f"q has at most {QUERY_CHARS} characters.")
+        sanitize.check(text, "q")
         return text
 
     def position(self) -> tuple[datetime, UUID] | None:

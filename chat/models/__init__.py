@@ -1,5 +1,6 @@
 from chat.models.approval import ApprovalKind, ApprovalStatus, ToolApproval
 from chat.models.attachment import Attachment
+from chat.models.audit import TranscriptView
 from chat.models.copilot import CopilotChat, CopilotMessage, ReconcileMode, ReconcileRun
 from chat.models.feedback import Feedback, Rating
 from chat.models.message import Message, Role
@@ -34,6 +35,7 @@ __all__ = [
     "Thread",
     "TokenUsage",
     "ToolApproval",
+    "TranscriptView",
     "Trigger",
     "Turn",
     "TurnStatus",

@@ -14,9 +14,9 @@ from django.contrib.sessions.backends import db, signed_cookies
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
-from chat.models import ApiToken, Thread
+from chat.models import ApiToken
 from chat.store.scope import Scope, policy, visible_chat, visible_thread
-from chat.store.sql import DatabaseError, connection, rows, undone_on_error
+from chat.store.sql import DatabaseError, connection, key_type, rows, undone_on_error
 
 
 def living_sessions(keys: Collection[str]) -> set[str]:
@@ -54,7 +54,7 @@ def administered_threads(user: AbstractBaseUser | AnonymousUser) -> RawSQL | Non
     condition = policy().may_administer("asker.id")
     if condition == "true":
         return None
-    kind = Thread._meta.get_field("owner").db_type(connection())
+    kind = key_type()
     asker = f"(SELECT %s::{kind} AS id) asker"
     return RawSQL(f"SELECT chat_threads.id FROM chat_threads CROSS JOIN {asker} WHERE {condition}", (user.pk,))  # noqa: S611 - the policy's
 
@@ -74,7 +74,7 @@ def policy_problems(*, ask: bool) -> list[str]:
         if not isinstance(given, str)
     ]
     if not found and ask:
-        kind = Thread._meta.get_field("owner").db_type(connection())
+        kind = key_type()
         for name, condition in conditions.items():
             try:
                 with undone_on_error():
@@ -90,7 +90,7 @@ def policy_problems(*, ask: bool) -> list[str]:
 def visible_conversations(asked: Iterable[tuple[Scope, UUID]]) -> set[tuple[Scope, UUID]]:
     """Those pairs whose thread or copilot chat the asker may (still) see."""
     pairs = list(set(asked))
-    kind = Thread._meta.get_field("owner").db_type(connection())  # a host's users may have other keys than numbers
+    kind = key_type()
     user = f"asked.user_id::{kind}"
     found = rows(
         f"""

@@ -10,7 +10,7 @@ from chat.errors import Contention, ThreadBusy
 from chat.protocol.portable.conversation import Conversation, Said
 from chat.store.messages import BUSY_SQL, ENDED_SQL
 from chat.store.scope import OWNED_THREAD, Scope
-from chat.store.sql import Row, decoded, encoded, one_transaction, row, rows
+from chat.store.sql import Row, decoded, encoded, key_type, one_transaction, row, rows
 from chat.store.threads import read_thread, thread_uuid
 from chat.store.versions import current_version
 
@@ -94,6 +94,7 @@ def fork_thread(scope: Scope, thread_id: uuid.UUID, name: str, title: str | None
                 metadata=decoded(one["metadata"]),
                 model=one["model"],
                 client_id=one["client_id"],
+                author=one["author_id"],
             )
             for before, one in zip([None, *path], path, strict=False)
         ]
@@ -139,7 +140,7 @@ def _write(scope: Scope, conversation: Conversation, client_id: str | None) -> u
     ids = {said.key: number for said, number in zip(conversation.messages, sorted(numbers), strict=True)}
     for place in range(0, len(conversation.messages), BATCH):
         batch = [_row_of(said, ids, ended) for said in conversation.messages[place : place + BATCH]]
-        rows(ADD_MESSAGES, thread=made, scope_user=scope.user_id, batch=encoded(batch))
+        rows(ADD_MESSAGES.format(key=key_type()), thread=made, scope_user=scope.user_id, batch=encoded(batch))
     if conversation.turns:
         rows(ADD_TURNS, thread=made, scope_user=scope.user_id, batch=encoded(conversation.turns))
     return made
@@ -160,6 +161,7 @@ def _row_of(said: Said, ids: dict[str, int], ended: set[str]) -> dict[str, Any]:
         "role": said.role,
         "parts": said.parts,
         "client_id": said.client_id,
+        "author": None if said.author is None else str(said.author),
         "model": said.model,
         "metadata": said.metadata,
         "is_current": said.is_current,
@@ -191,8 +193,8 @@ WITH RECURSIVE path AS (
     SELECT id, parent_id, 0 AS place FROM chat_messages WHERE id = %(message)s
     UNION ALL SELECT m.id, m.parent_id, place + 1 FROM path JOIN chat_messages m ON m.id = path.parent_id
 )
-SELECT m.id, m.role, m.parts::text AS parts, m.metadata::text AS metadata, m.model, m.client_id, m.created_at,
-       m.role = 'assistant' AND EXISTS (
+SELECT m.id, m.role, m.parts::text AS parts, m.metadata::text AS metadata, m.model, m.client_id, m.author_id,
+       m.created_at, m.role = 'assistant' AND EXISTS (
            SELECT FROM chat_turns t
             WHERE t.thread_id = m.thread_id AND t.turn_id = m.turn_id AND t.status IN ({BUSY_SQL})) AS is_busy
   FROM path JOIN chat_messages m ON m.id = path.id ORDER BY path.place DESC
@@ -211,12 +213,14 @@ SELECT nextval(pg_get_serial_sequence('chat_messages', 'id')) AS id FROM generat
 ADD_MESSAGES = """
 INSERT INTO chat_messages (id, thread_id, turn_id, role, parts, author_id, client_id, model, metadata, is_current,
                            current_at, parent_id, version_of_id, created_at)
-SELECT id, %(thread)s, turn_id, role, parts, CASE role WHEN 'user' THEN %(scope_user)s END, client_id, model, metadata,
+SELECT id, %(thread)s, turn_id, role, parts,
+       CASE role WHEN 'user' THEN coalesce(author::{key}, %(scope_user)s) END,
+       client_id, model, metadata,
        is_current, CASE WHEN is_current THEN coalesce(current_at, created_at, clock_timestamp()) ELSE current_at END,
        parent_id, version_of_id, coalesce(created_at, clock_timestamp())
   FROM jsonb_to_recordset(%(batch)s::jsonb) AS r (
        id bigint, parent_id bigint, version_of_id bigint, turn_id text, role text, parts jsonb, client_id text,
-       model text, metadata jsonb, is_current boolean, current_at timestamptz, created_at timestamptz)
+       author text, model text, metadata jsonb, is_current boolean, current_at timestamptz, created_at timestamptz)
 """
 ADD_TURNS = """
 INSERT INTO chat_turns (thread_id, user_id, turn_id, request, trigger, fingerprint, status, model, finish_reason,

@@ -36,6 +36,7 @@ __all__ = [
     "decoded",
     "drop_broken_connections",
     "encoded",
+    "key_type",
     "listen_parameters",
     "one_transaction",
     "row",
@@ -93,6 +94,11 @@ def drop_broken_connections() -> None:
     pool = getattr(database, "pool", None)  # none without OPTIONS["pool"]
     if pool is not None and not pool.closed:
         pool.check()
+
+
+def key_type() -> str:
+    """The type of users' primary keys, for SQL: a host's users may have other keys than numbers."""
+    return str(Turn._meta.get_field("user").db_type(connection()))
 
 
 def rows(statement: str, **params: Any) -> list[Row]:

@@ -113,6 +113,9 @@ ENDPOINTS: dict[str, dict[str, Case]] = {
     "copilot-import": {"POST": Case(SUPERUSERS, {"chats": [{"title": "x", "messages": [element()]}]})},
     "turn": {"GET": Case(reads())},
     "turn-stream": {"GET": Case(reads())},
+    "turn-approvals": {
+        "POST": Case(Rule(409, 403, 404, 404), {"decisions": [{"tool_call_id": "c", "approved": True}]})
+    },
     "turn-stop": {"POST": Case(writes())},
     "threads": {"GET": Case(everyone()), "POST": Case(everyone(201), {})},
     "thread": {"GET": Case(reads()), "PATCH": Case(writes(), {"title": "x"}), "DELETE": Case(writes(204))},
@@ -141,6 +144,8 @@ ENDPOINTS: dict[str, dict[str, Case]] = {
     "attachment": {"GET": Case(reads()), "DELETE": Case(own(204))},
     "tokens": {"GET": Case(everyone()), "POST": Case(everyone(403), {})},  # a token makes no tokens
     "token": {"DELETE": Case(own(204))},
+    "schema": {"GET": Case(everyone())},
+    "docs": {"GET": Case(everyone())},
     "search": {"GET": Case(everyone(), query=f"q={PLANTED}")},
     "usage": {"GET": Case(everyone())},
     "healthz": {"GET": Case(public())},

@@ -34,6 +34,7 @@ class Said:
     model: str = ""
     client_id: str | None = None
     turn_id: str | None = None
+    author: Any = None  # who wrote it, where that is not whose thread it becomes
 
 
 @dataclass(slots=True)

@@ -1,0 +1,157 @@
+"""Everything that a user has left here, taken away: in short transactions, which may be run again after a kill."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from typing import Any
+
+from django.contrib.auth import get_user_model
+
+from chat.store.attachments import sweep_attachments
+from chat.store.sql import Row, connection, one_transaction, row, rows
+
+BATCH = 50
+
+
+def own_threads_of(user: Any) -> list[uuid.UUID]:
+    """All threads of a user, those in the trash as well."""
+    return [one["id"] for one in rows("SELECT id FROM chat_threads WHERE owner_id = %(user)s", user=user)]
+
+
+def hide_threads(user: Any) -> None:
+    """Put all threads of a user into the trash, so that their live turns can be ended like those of any such thread."""
+    rows(
+        """
+        UPDATE chat_threads SET deleted_at = clock_timestamp() WHERE owner_id = %(user)s AND deleted_at IS NULL
+        RETURNING id
+        """,
+        user=user,
+    )
+
+
+def erase(user: Any) -> dict[str, int]:
+    """What a user said, made and uploaded, here and in the threads of others, is gone; the report counts it. Usage
+    stays and is nobody's any more, and so do the views of transcripts that the user had as staff.
+
+    A run that is still live afterwards finds no turn of its own, and writes nothing.
+    """
+    report: Counter[str] = Counter()
+    _add(report, rows(ACCESS, user=user))
+    for statement in (THREADS, CHATS):
+        while True:
+            with one_transaction():
+                found = rows(statement, user=user, batch=BATCH)
+            _add(report, found)
+            if not found[0]["erased"]:
+                break
+    with one_transaction():
+        _add(report, rows(TURNS_ELSEWHERE, user=user))
+        _add(report, rows(ELSEWHERE, user=user))
+        _add(report, rows(ANONYMOUS, user=user))
+    sweep_attachments()
+    return {name: count for name, count in sorted(report.items()) if name != "erased"}
+
+
+def delete_account(user: Any) -> None:
+    """The user themselves, with whatever of the host's goes with them."""
+    get_user_model()._default_manager.using(connection().alias).get(pk=user).delete()
+
+
+def is_left(user: Any) -> bool:
+    """Whether rows of the user's have come since: they were still writing."""
+    found = row(
+        """
+        SELECT EXISTS (SELECT FROM chat_threads WHERE owner_id = %(user)s)
+            OR EXISTS (SELECT FROM copilot_chats WHERE user_id = %(user)s)
+            OR EXISTS (SELECT FROM chat_messages WHERE author_id = %(user)s) AS is_left
+        """,
+        user=user,
+    )
+    return bool(found and found["is_left"])
+
+
+def _add(report: Counter[str], found: list[Row]) -> None:
+    for name, count in found[0].items():
+        report[name] += count
+
+
+# Tokens first: what they could still write would be left behind. Files lose their names; their bytes go last.
+ACCESS = """
+WITH tokens AS (DELETE FROM chat_api_tokens WHERE user_id = %(user)s RETURNING id),
+quotas AS (DELETE FROM chat_quotas WHERE user_id = %(user)s RETURNING user_id),
+opinions AS (DELETE FROM chat_feedback WHERE user_id = %(user)s RETURNING id),
+links AS (
+    DELETE FROM chat_shares WHERE owner_id = %(user)s OR thread_id IN (
+        SELECT thread_id FROM chat_messages WHERE author_id = %(user)s) RETURNING id
+), files AS (
+    UPDATE chat_attachments SET deleted_at = clock_timestamp(), filename = ''
+     WHERE owner_id = %(user)s AND deleted_at IS NULL RETURNING size
+)
+SELECT (SELECT count(*) FROM tokens) AS tokens, (SELECT count(*) FROM quotas) AS quota_counters,
+       (SELECT count(*) FROM opinions) AS feedback, (SELECT count(*) FROM links) AS shares,
+       (SELECT count(*) FROM files) AS attachments,
+       (SELECT coalesce(sum(size), 0)::bigint FROM files) AS attachment_bytes
+"""
+# Messages, turns, logs and search entries go with their thread, elements and mirror with their chat: the database's
+# foreign keys see to it. They are counted before.
+THREADS = """
+WITH doomed AS (
+    SELECT id FROM chat_threads WHERE owner_id = %(user)s ORDER BY id LIMIT %(batch)s FOR UPDATE
+), files AS (
+    UPDATE chat_attachments SET deleted_at = coalesce(deleted_at, clock_timestamp()), filename = ''
+     WHERE thread_id IN (SELECT id FROM doomed)
+), counted AS MATERIALIZED (
+    SELECT (SELECT count(*) FROM chat_messages WHERE thread_id IN (SELECT id FROM doomed)) AS messages,
+           (SELECT count(*) FROM chat_turns WHERE thread_id IN (SELECT id FROM doomed)) AS turns,
+           (SELECT count(*) FROM chat_search WHERE thread_id IN (SELECT id FROM doomed)) AS search_entries,
+           (SELECT count(*) FROM chat_stream_events e JOIN chat_turns t ON t.id = e.turn_id
+             WHERE t.thread_id IN (SELECT id FROM doomed)) AS log_rows
+), gone AS (
+    DELETE FROM chat_threads WHERE id IN (SELECT id FROM doomed) RETURNING id
+)
+SELECT (SELECT count(*) FROM gone) AS erased, (SELECT count(*) FROM gone) AS threads, counted.* FROM counted
+"""
+CHATS = """
+WITH doomed AS (
+    SELECT id, messages FROM copilot_chats WHERE user_id = %(user)s ORDER BY id LIMIT %(batch)s FOR UPDATE
+), counted AS MATERIALIZED (
+    SELECT (SELECT coalesce(sum(CASE jsonb_typeof(messages) WHEN 'array' THEN jsonb_array_length(messages) END), 0)
+              FROM doomed)::bigint AS array_elements,
+           (SELECT count(*) FROM copilot_chat_messages WHERE chat_id IN (SELECT id FROM doomed)) AS mirror_rows,
+           (SELECT count(*) FROM chat_turns WHERE copilot_chat_id IN (SELECT id FROM doomed)) AS turns,
+           (SELECT count(*) FROM chat_stream_events e JOIN chat_turns t ON t.id = e.turn_id
+             WHERE t.copilot_chat_id IN (SELECT id FROM doomed)) AS log_rows
+), gone AS (
+    DELETE FROM copilot_chats WHERE id IN (SELECT id FROM doomed) RETURNING id
+)
+SELECT (SELECT count(*) FROM gone) AS erased, (SELECT count(*) FROM gone) AS copilot_chats, counted.* FROM counted
+"""
+# What was said in the threads of others: the message stays as an empty place, so that what follows it still does.
+ELSEWHERE = """
+WITH erased AS (
+    UPDATE chat_messages
+       SET parts = '[{"type": "text", "text": "[erased]"}]', metadata = '{}', client_id = NULL, author_id = NULL,
+           turn_id = CASE WHEN turn_id LIKE 'erased-%%' THEN turn_id END, updated_at = clock_timestamp()
+     WHERE author_id = %(user)s RETURNING id
+)
+SELECT count(*) AS messages_elsewhere FROM erased
+"""
+# A turn's id may be the client's own words: it is renamed, and its messages with it.
+TURNS_ELSEWHERE = """
+WITH theirs AS MATERIALIZED (
+    SELECT id, thread_id, turn_id FROM chat_turns WHERE user_id = %(user)s FOR UPDATE
+), messages AS (
+    UPDATE chat_messages m SET turn_id = 'erased-' || theirs.id FROM theirs
+     WHERE m.thread_id = theirs.thread_id AND m.turn_id = theirs.turn_id
+), erased AS (
+    UPDATE chat_turns t SET request = '{}', user_id = NULL, fingerprint = '', turn_id = 'erased-' || t.id
+      FROM theirs WHERE t.id = theirs.id RETURNING t.id
+)
+SELECT count(*) AS turns_elsewhere FROM erased
+"""
+ANONYMOUS = """
+WITH kept AS (UPDATE token_usage SET user_id = NULL WHERE user_id = %(user)s RETURNING id),
+views AS (UPDATE chat_transcript_views SET viewer_id = NULL WHERE viewer_id = %(user)s RETURNING id)
+SELECT (SELECT count(*) FROM kept) AS usage_kept, (SELECT count(*) FROM views) AS views_kept
+"""
