@@ -31,7 +31,7 @@ ENDS = {
     ("decide", "before"): "completed",
     ("decide", "after"): "interrupted",
 }
-ASKED = {"asks": "/approve", "hung": "/hang"}
+ASKED = {"hung": "/hang", "asks": "/approve"}  # in this order: the second one strikes
 WAITING = "SELECT id FROM chat_turns WHERE status = 'awaiting_approval'"
 
 
