@@ -37,7 +37,7 @@ def test_whatever_the_schema_lets_one_send_is_answered_as_it_says(database: Data
             # It would revoke the token that the requests are made with.
             *("--exclude-operation-id", "token_delete"),
             *("--phases", "examples,coverage,fuzzing,stateful" if LONG else "examples,coverage,stateful"),
-            *("--max-examples", str(rounds(3, 200))),
+            *("--max-examples", str(rounds(3, 300))),
             *("--generation-allow-x00", "true", "--generation-codec", "utf-8"),
             *("--suppress-health-check", "all", "--continue-on-failure", "--workers", "2", "--no-color"),
         ]
