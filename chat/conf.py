@@ -74,6 +74,11 @@ DEFAULTS: dict[str, Any] = {
     "LISTEN_CHECK_SECONDS": 5.0,
     # Bytes of chunks that wait for a commit before the agents have to wait, too.
     "PENDING_BYTES": 16 * 1024 * 1024,
+    # Requests (and frames of sockets) that one user may make a minute, those of nobody's from one address, and logins
+    # that may fail from one address; in each process. 0: no bound.
+    "REQUESTS_A_MINUTE": 0,
+    "STRANGERS_A_MINUTE": 300,
+    "LOGINS_A_MINUTE": 30,
     # Turns that one process runs at once; beyond it a send is refused with 503.
     "MAX_LIVE_TURNS": 500,
     # Turns that may wait in one thread for the busy one to end (``on_busy: enqueue``).

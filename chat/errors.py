@@ -200,6 +200,13 @@ class SessionNeeded(ChatError):
     message = "Log in for this: a token is not enough."
 
 
+class TooManyRequests(ChatError):
+    """The asker sends more than they may; ``details``: ``retry_after`` (seconds). Nothing was done."""
+
+    code = "too_many_requests"
+    message = "Too many requests. Try again in a moment."
+
+
 class Contention(ChatError):
     """Rows came and went under us more often than the loop allows; the request may be sent again."""
 

@@ -23,6 +23,7 @@ STATUS: dict[type[errors.ChatError], int] = {
     errors.BodyTooLarge: 413,
     errors.UnsupportedType: 415,
     errors.QuotaExceeded: 429,
+    errors.TooManyRequests: 429,
     errors.Contention: 503,
     errors.ServerFull: 503,
     errors.Unavailable: 503,

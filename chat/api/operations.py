@@ -48,7 +48,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
             "Send a message, ask for another answer or edit; streams the turn. A retry joins the turn there is.",
             STREAM,
             requests.ChatBody,
-            also=(409, 429, 503),
+            also=(404, 409, 429, 503),
         )
     },
     "chat-resume": {
@@ -75,7 +75,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
                 "deleted": FLAG,
             },
         ),
-        "post": O("Make a thread.", shapes.Thread, requests.ThreadBody, status=201),
+        "post": O("Make a thread.", shapes.Thread, requests.ThreadBody, status=201, also=(404,)),
     },
     "thread": {
         "get": O("One thread.", shapes.Thread),
@@ -185,6 +185,6 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         "post": O("A turn that nobody reads.", shapes.Turn, copilot.SaidBody, status=202, also=(409, 429, 503))
     },
     "copilot-import": {
-        "post": O("Another system's chats; superusers.", shapes.Page[shapes.Made], copilot.ImportBody, status=201)
+        "post": O("Another system's chats; superusers.", shapes.MadeChats, copilot.ImportBody, status=201)
     },
 }

@@ -124,7 +124,7 @@ def _answer(operation: Operation, status: int, schema_of: dict[Any, Any]) -> dic
     if status == 204 or operation.answer is None:
         return told
     if operation.answer == STREAM:
-        return {"description": EVENTS, "headers": HEADERS, "content": {STREAM: {"schema": {"type": "string"}}}}
+        return {"description": EVENTS, "headers": HEADERS, "content": {STREAM: {}}}
     if isinstance(operation.answer, str):
         return told | {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
     content: dict[str, Any] = {"application/json": {"schema": schema_of[operation.answer]}}

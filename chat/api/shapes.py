@@ -213,6 +213,10 @@ class Made(Shape):
     id: UUID
 
 
+class MadeChats(Shape):
+    results: list[Made]
+
+
 class UsageTotal(Shape):
     total_tokens: int
     cost_micros: int

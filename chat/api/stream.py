@@ -21,6 +21,7 @@ import orjson
 from django.http import HttpRequest, HttpResponse
 
 from chat import conf
+from chat.access import throttle
 from chat.access.authentication import authenticate
 from chat.access.grants import Grant
 from chat.api import errors as wire
@@ -31,6 +32,7 @@ from chat.errors import (
     ChatError,
     InternalError,
     MethodNotAllowed,
+    NotAuthenticated,
     ThreadNotFound,
     TurnNotFound,
     Unavailable,
@@ -212,7 +214,12 @@ async def _serve(
         if scope["method"] != method:
             raise MethodNotAllowed
         body = await _read_body(scope, receive)
-        grant = await in_thread(authenticate, scope, body)
+        try:
+            grant = await in_thread(authenticate, scope, body)
+        except NotAuthenticated:
+            throttle.strangers.take((scope.get("client") or ("",))[0])
+            raise
+        throttle.requests.take(grant.scope.user_id)
         asked = Asked(grant, body, parse_qs(scope["query_string"].decode("latin-1")), dict(scope["headers"]))
         answer = await endpoint(asked, **kwargs)
     except ClientGone:

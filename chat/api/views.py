@@ -10,7 +10,6 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import orjson
-from django.core.exceptions import RequestDataTooBig
 from django.http import HttpResponse
 from pydantic import BaseModel
 from rest_framework.authentication import BaseAuthentication
@@ -21,10 +20,11 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from chat import conf
+from chat.access import throttle
 from chat.access.authentication import authenticators
 from chat.access.scopes import scope_of
 from chat.api import errors as wire
-from chat.errors import BodyTooLarge, ChatError, InternalError, InvalidInput, Unavailable
+from chat.errors import BodyTooLarge, ChatError, InternalError, InvalidInput, NotAuthenticated, Unavailable
 from chat.protocol import sanitize
 from chat.protocol.requests import lenient, parse
 from chat.store.scope import Scope
@@ -47,6 +47,17 @@ class ChatView(APIView):
     def get_authenticators(self) -> list[BaseAuthentication]:
         return authenticators()
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().initial(request, *args, **kwargs)
+        except (APIException, NotAuthenticated):
+            throttle.strangers.take(request.META.get("REMOTE_ADDR"))
+            raise
+        if request.user.is_authenticated:
+            throttle.requests.take(request.user.pk)
+        else:
+            throttle.strangers.take(request.META.get("REMOTE_ADDR"))
+
     def asker(self) -> Scope:
         """What the one who asks may see."""
         return scope_of(self.request.user)
@@ -60,12 +71,13 @@ class ChatView(APIView):
         return lenient(self._bytes())
 
     def _bytes(self) -> bytes:
-        if int(self.request.META.get("CONTENT_LENGTH") or 0) > conf.get("MAX_BODY_BYTES"):
+        most = conf.get("MAX_BODY_BYTES")
+        if int(self.request.META.get("CONTENT_LENGTH") or 0) > most:
             raise BodyTooLarge
-        try:
-            body: bytes = self.request.body
-        except RequestDataTooBig:
-            raise BodyTooLarge from None
+        # Not ``body``, which has a bound of Django's own that is meant for forms.
+        body: bytes = self.request._request.read(most + 1)
+        if len(body) > most:
+            raise BodyTooLarge
         return body
 
     def number(self, name: str, default: int, *, most: int) -> int:

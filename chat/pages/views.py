@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -14,6 +15,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from chat import conf
+from chat.access import throttle
+from chat.errors import TooManyRequests
 from chat.pages.suggestions import DEMO_SUGGESTIONS
 
 
@@ -31,6 +34,21 @@ def conversation(request: HttpRequest, thread_id: UUID | None = None) -> HttpRes
 class Login(LoginView):
     template_name = "chat/login.html"
     redirect_authenticated_user = True
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().post(request, *args, **kwargs)
+        except TooManyRequests as problem:
+            form = AuthenticationForm(request)
+            form.cleaned_data = {}
+            form.add_error(None, problem.text)
+            response = self.render_to_response(self.get_context_data(form=form), status=429)
+            response["Retry-After"] = str(problem.details["retry_after"])
+            return response
+
+    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
+        throttle.logins.take(self.request.META.get("REMOTE_ADDR"))
+        return super().form_invalid(form)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         # The demo account exists only where DEBUG is on.

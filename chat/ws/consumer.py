@@ -21,6 +21,7 @@ from uuid import UUID
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from chat import conf
+from chat.access import throttle
 from chat.access.authentication import authenticate_socket
 from chat.access.grants import Grant
 from chat.api import errors as wire
@@ -134,6 +135,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):
         try:
             if self.task is None or self.task.done():
                 return  # refused, and on its way out
+            throttle.requests.take(self.grant.scope.user_id)
             if text_data is None:
                 raise InvalidInput("frame", "Frames are text.")
             if len(text_data) > conf.get("MAX_BODY_BYTES"):

@@ -1,0 +1,48 @@
+"""How many requests somebody may make: a bucket for each, in this process.
+
+It keeps one client from taking all of a process's time, and costs no statement. What must be exact, turns and tokens,
+is a quota in the database (``store.quotas``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from threading import Lock
+
+from chat import conf
+from chat.errors import TooManyRequests
+
+# Who was longest away is forgotten first, and begins with a full bucket again.
+KNOWN = 10_000
+
+
+class Throttle:
+    """Buckets that are filled with ``CHAT_<setting>`` a minute and hold as many; 0: no bound."""
+
+    def __init__(self, setting: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._setting, self._clock = setting, clock
+        self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()  # what was left, and when
+        self._lock = Lock()
+
+    def take(self, key: Hashable) -> None:
+        """One request more of ``key``. Raises TooManyRequests."""
+        most = conf.get(self._setting)
+        if not most:
+            return
+        with self._lock:
+            now = self._clock()
+            left, then = self._buckets.pop(key, (float(most), now))
+            left = min(most, left + (now - then) * most / 60)
+            self._buckets[key] = (max(0.0, left - 1) if left >= 1 else left, now)
+            if len(self._buckets) > KNOWN:
+                self._buckets.popitem(last=False)
+        if left < 1:
+            raise TooManyRequests(retry_after=max(1, round((1 - left) * 60 / most)))
+
+
+# By user's primary key; by the address of those who are nobody; failed logins by address.
+requests = Throttle("REQUESTS_A_MINUTE")
+strangers = Throttle("STRANGERS_A_MINUTE")
+logins = Throttle("LOGINS_A_MINUTE")

@@ -1,0 +1,76 @@
+"""What people and models say, and keys, stand in no log and in no error's answer, whatever goes wrong."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection
+
+from chat.agents.base import TurnContext
+from tests.asgi_client import Client, said
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
+WORD, TOOL, KEY = "Canary-8841-said", "Canary-8841-tool", "sk-canary-8841"
+
+
+class Broken:
+    """An agent that says something, calls a tool and breaks with all of it in its error."""
+
+    async def run(self, turn: TurnContext) -> Any:
+        yield {"type": "text-start", "id": "1"}
+        yield {"type": "text-delta", "id": "1", "delta": turn.text}
+        yield {"type": "tool-input-available", "toolCallId": "c", "toolName": "t", "input": {"x": TOOL}}
+        yield {"type": "no-such-chunk", "delta": TOOL}
+        raise RuntimeError(f"{turn.text} {TOOL} Authorization: Bearer {KEY}")
+
+
+@sync_to_async
+def rename(table: str, name: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO {name}")
+
+
+async def test_no_path_writes_what_was_said_into_a_log_or_an_error(
+    client: Client, settings: Any, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    # Django's own log of statements, which DEBUG turns on, holds every value by design.
+    logging.getLogger("django.db.backends").setLevel(logging.INFO)
+    settings.CHAT_AGENT = "tests.api.test_log_canary.Broken"
+    answers = []
+    for method, path, body in [
+        ("POST", "/api/chat", said("t1", WORD, "m1")),
+        ("POST", "/api/chat", said("t1", WORD + "!", "m1")),  # a conflict
+        ("POST", "/api/chat", said("t1", WORD + "\x00", "m2")),
+        ("POST", "/api/chat", b'{"id": "t1", "messages": [{"role": "user", "parts": "' + WORD.encode() + b'"}]}'),
+        ("POST", "/api/chat", WORD.encode()),
+        ("PATCH", "/api/threads/t1/", {"title": WORD + "x" * 300}),
+        ("PATCH", "/api/threads/t1/", b'{"metadata": {"x": "' + WORD.encode() + b'", "n": 1e400}}'),
+        ("POST", "/api/import/", {"format": "durable-chat", "version": 1, "threads": [{"id": WORD, "messages": WORD}]}),
+        ("GET", f"/api/search/?q={WORD}%00", None),
+        ("PUT", "/api/messages/1/feedback/", {"rating": WORD}),
+        ("POST", "/api/threads/t1/messages/", {"role": "user", "parts": [{"type": WORD}]}),
+    ]:
+        response = await client.request(method, path, body)
+        if response.status >= 400:
+            answers.append(response.body.decode())
+    assert len(answers) >= 8
+    keyed = Client({"authorization": f"Bearer {KEY}"})
+    answers.append((await keyed.request("GET", "/api/threads/")).body.decode())
+    answers.append((await keyed.request("GET", "/api/chat/t1/stream")).body.decode())
+    await rename("chat_feedback", "chat_feedback_away")  # a fault of ours, in the middle of a request
+    try:
+        broken = await client.request("PUT", "/api/messages/1/feedback/", {"rating": "up", "comment": WORD})
+        assert broken.status == 500
+        answers.append(broken.body.decode())
+    finally:
+        await rename("chat_feedback_away", "chat_feedback")
+    logged = "\n".join(logging.Formatter().format(record) for record in caplog.records)
+    output = capfd.readouterr()
+    assert "failed" in logged, "nothing was logged, so nothing was tested"
+    for where in (logged, output.out, output.err, *answers):
+        for secret in ("Canary-8841", KEY):
+            assert secret not in where, where

@@ -1,0 +1,102 @@
+"""How much one client may ask, and how large and deep a body may be, before anything is parsed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AbstractUser
+from django.test import Client as Browser
+
+from chat.access import throttle
+from chat.access.throttle import KNOWN, Throttle
+from chat.errors import TooManyRequests
+from tests.asgi_client import Client
+from tests.ws.sockets import socket
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
+
+
+@pytest.fixture(autouse=True)
+def _full_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, setting in [("requests", "REQUESTS"), ("strangers", "STRANGERS"), ("logins", "LOGINS")]:
+        monkeypatch.setattr(throttle, name, Throttle(f"{setting}_A_MINUTE"))
+
+
+async def test_a_user_who_asks_too_much_is_refused_everywhere_and_others_are_not(
+    client: Client, other_client: Client, settings: Any
+) -> None:
+    await client.request("POST", "/api/threads/", {"id": "t1"})
+    settings.CHAT_REQUESTS_A_MINUTE = 3
+    async with socket(client, "/ws/threads/t1/") as opened:
+        statuses = [(await client.request("GET", "/api/threads/")).status for _ in range(4)]
+        assert statuses == [200, 200, 200, 429]
+        for method, path in [("GET", "/api/threads/"), ("GET", "/api/chat/t1/stream"), ("POST", "/api/chat")]:
+            refused = await client.request(method, path, {"id": "t1"})
+            assert (refused.status, refused.json()["error"]["code"]) == (429, "too_many_requests")
+            assert 1 <= int(refused.headers["retry-after"]) <= 20
+        await opened.say({"stop": {}})
+        frame = await opened.hear()
+        assert frame is not None
+        assert frame["error"]["code"] == "too_many_requests"
+    assert (await other_client.request("GET", "/api/threads/")).status == 200
+
+
+@pytest.mark.parametrize("path", ["/api/threads/", "/api/chat/t1/stream", "/api/shared/guess/"])
+async def test_a_stranger_s_guesses_are_counted(settings: Any, path: str, transactional_db: None) -> None:
+    settings.CHAT_STRANGERS_A_MINUTE = 2
+    guesses = [(await Client({"authorization": f"Bearer {n}"}).request("GET", path)).status for n in range(4)]
+    assert guesses[2:] == [429, 429]
+    assert set(guesses[:2]) <= {401, 404}
+
+
+def test_failed_logins_are_counted_and_a_good_one_is_not(user: AbstractUser, settings: Any) -> None:
+    settings.CHAT_LOGINS_A_MINUTE = 2
+    browser = Browser()
+    wrong = {"username": user.get_username(), "password": "wrong"}
+    assert [browser.post("/login/", wrong).status_code for _ in range(4)] == [200, 200, 429, 429]
+    assert browser.post("/login/", {**wrong, "password": "secret"}).status_code == 302
+
+
+def test_a_bucket_is_filled_again_and_those_long_away_are_forgotten(settings: Any) -> None:
+    settings.CHAT_REQUESTS_A_MINUTE = 60
+    now = 0.0
+    bucket = Throttle("REQUESTS_A_MINUTE", clock=lambda: now)
+    for _ in range(60):
+        bucket.take(1)
+    with pytest.raises(TooManyRequests):
+        bucket.take(1)
+    now = 2.5
+    bucket.take(1)
+    bucket.take(1)
+    with pytest.raises(TooManyRequests):
+        bucket.take(1)
+    for other in range(KNOWN + 5):
+        bucket.take(-other)
+    bucket.take(1)
+
+
+@pytest.mark.parametrize("path", ["/api/threads/", "/api/chat", "/api/import/", "/api/threads/t1/messages/"])
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"[" * 100_000, 400),
+        (b'{"a":' * 100_000, 400),
+        (b'{"id": "t1", "metadata": ' + b'{"a":' * 200 + b"1" + b"}" * 201, 400),
+        (b'{"id": "t1", "metadata": {"n": ' + b"9" * 5000 + b"}}", 400),
+        (b'{"id": "t1", "metadata": {"n": 1e400}}', 400),
+        (b'{"id": "' + b"x" * 300_000 + b'"}', 413),
+    ],
+)
+async def test_what_is_too_deep_too_long_or_too_large_is_refused(
+    client: Client, settings: Any, path: str, body: bytes, status: int
+) -> None:
+    settings.CHAT_MAX_BODY_BYTES = 260_000 if status == 413 else 1_000_000
+    await client.request("POST", "/api/threads/", {"id": "t1"})
+    refused = await client.request("POST", path, body)
+    assert refused.status == status, refused.body
+
+
+async def test_a_body_over_django_s_own_bound_for_forms_is_read(client: Client) -> None:
+    body = b'{"format": "durable-chat", "version": 1, "threads": [], "x": "' + b"x" * 5_000_000 + b'"}'
+    assert (await client.request("POST", "/api/import/", body)).status == 200
