@@ -76,25 +76,42 @@ $$;
 TRIGGERS = """
 CREATE OR REPLACE TRIGGER chat_messages_search_insert AFTER INSERT ON chat_messages
     FOR EACH ROW EXECUTE FUNCTION chat_search_message();
+
 CREATE OR REPLACE TRIGGER chat_messages_search_update AFTER UPDATE OF parts ON chat_messages
     FOR EACH ROW WHEN (OLD.parts IS DISTINCT FROM NEW.parts) EXECUTE FUNCTION chat_search_message();
+
 CREATE OR REPLACE TRIGGER chat_threads_search_insert AFTER INSERT ON chat_threads
     FOR EACH ROW WHEN (NEW.title <> '') EXECUTE FUNCTION chat_search_title();
+
 CREATE OR REPLACE TRIGGER chat_threads_search_update AFTER UPDATE OF title ON chat_threads
     FOR EACH ROW WHEN (OLD.title <> NEW.title) EXECUTE FUNCTION chat_search_title();
 """
 DROP = """
 DROP TRIGGER IF EXISTS chat_messages_search_insert ON chat_messages;
+
 DROP TRIGGER IF EXISTS chat_messages_search_update ON chat_messages;
+
 DROP TRIGGER IF EXISTS chat_threads_search_insert ON chat_threads;
+
 DROP TRIGGER IF EXISTS chat_threads_search_update ON chat_threads;
+
 DROP FUNCTION IF EXISTS chat_search_message();
+
 DROP FUNCTION IF EXISTS chat_search_title();
+
 DROP FUNCTION IF EXISTS chat_search_fill(bigint, integer);
+
 DROP FUNCTION IF EXISTS chat_search_fill_titles(uuid, integer);
+
 DROP FUNCTION IF EXISTS chat_search_vector(text, "char");
+
 DROP FUNCTION IF EXISTS chat_search_text(jsonb);
 """
+
+
+def statements(text: str) -> tuple[str, ...]:
+    """What stands between blank lines, one by one: a prepared statement holds no two."""
+    return tuple(text.strip().split("\n\n"))
 
 
 class Migration(migrations.Migration):
@@ -146,7 +163,7 @@ class Migration(migrations.Migration):
         ),
         AddForeignKey("chat_search", "thread_id", "chat_threads", "CASCADE"),
         AddForeignKey("chat_search", "message_id", "chat_messages", "CASCADE"),
-        migrations.RunSQL(FUNCTIONS, DROP),
+        migrations.RunSQL(statements(FUNCTIONS), statements(DROP)),
         migrations.RunSQL("SET LOCAL lock_timeout = '3s'", migrations.RunSQL.noop),
-        migrations.RunSQL(TRIGGERS, migrations.RunSQL.noop),
+        migrations.RunSQL(statements(TRIGGERS), migrations.RunSQL.noop),
     ]

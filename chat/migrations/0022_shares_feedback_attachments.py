@@ -7,7 +7,8 @@ from django.db import migrations, models
 from chat.migrations._operations import AddForeignKey
 
 # A message's file parts name attachments of its author by their address, under whatever prefix.
-ATTACH = """
+ATTACH = (
+    """
 CREATE OR REPLACE FUNCTION chat_attach_files() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE chat_attachments SET thread_id = NEW.thread_id
@@ -15,12 +16,15 @@ BEGIN
            SELECT substring(part ->> 'url' FROM 'attachments/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/?$')::uuid
              FROM jsonb_array_elements(NEW.parts) part WHERE part ->> 'type' = 'file');
     RETURN NULL;
-END $$;
+END $$
+""",
+    """
 CREATE OR REPLACE TRIGGER chat_messages_attach AFTER INSERT OR UPDATE OF parts ON chat_messages
     FOR EACH ROW WHEN (NEW.author_id IS NOT NULL AND NEW.parts::text LIKE '%/attachments/%')
-    EXECUTE FUNCTION chat_attach_files();
-"""
-DETACH = "DROP TRIGGER chat_messages_attach ON chat_messages; DROP FUNCTION chat_attach_files();"
+    EXECUTE FUNCTION chat_attach_files()
+""",
+)
+DETACH = ("DROP TRIGGER chat_messages_attach ON chat_messages", "DROP FUNCTION chat_attach_files()")
 
 
 class Migration(migrations.Migration):

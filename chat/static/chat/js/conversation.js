@@ -15,9 +15,15 @@ import { Undecided } from "./undecided.js";
 export class Conversation {
   #pane = document.getElementById("log");
   #log = new MessageLog(this.#pane);
-  #outbox = new Outbox(document.getElementById("outbox"), (turn, name) => this.#cancel(turn, name));
+  #tell = (error, action) => this.#composer.tellError(error, action);
+  #announce = (text) => (this.#announcer.textContent = text);
+  #outbox = new Outbox(document.getElementById("outbox"), {
+    cancelled: (turn, name) => (this.#forget(turn, name), this.#composer.focus()),
+    failed: this.#tell,
+  });
   #welcome = document.getElementById("welcome");
   #earlier;
+  #revisions;
   #announcer = document.getElementById("announcer");
   #composer;
   #follower;
@@ -38,13 +44,13 @@ export class Conversation {
     this.#composer = composer;
     this.#follower = follower;
     this.#on = on;
-    new Revisions(this.#pane, this.#log, {
+    this.#revisions = new Revisions(this.#pane, this.#log, {
       thread: () => this.#thread,
       changed: () => this.#redraw(Infinity),
-      failed: (error) => this.#composer.tellError(error),
-      announce: (text) => this.#announce(text),
+      failed: this.#tell,
+      announce: this.#announce,
     });
-    this.#earlier = new Earlier(this.#log, follower, (error) => this.#composer.tellError(error));
+    this.#earlier = new Earlier(this.#log, follower, this.#tell);
   }
 
   // Shows a thread and goes on with its live answer, if there is one; null is a new thread.
@@ -53,13 +59,9 @@ export class Conversation {
     this.#leaving.abort();
     this.#leaving = new AbortController();
     this.#outbox.unsent.forEach(({ text }) => drafts.add(this.#isKnown ? this.#thread : null, text));
-    this.#outbox.clear();
-    this.#log.clear();
+    for (const each of [this.#outbox, this.#log, this.#undecided, this.#over, this.#accepted]) each.clear();
     this.#earlier.next = null;
     this.#setLive(null);
-    this.#undecided.clear();
-    this.#over.clear();
-    this.#accepted.clear();
     this.#thread = threadId;
     this.#isKnown = threadId !== null;
     this.#feed = null;
@@ -86,7 +88,7 @@ export class Conversation {
     } catch (error) {
       this.#stopWanted = false;
       this.#composer.allowStop();
-      this.#composer.tellError(error);
+      this.#tell(error);
     }
   }
 
@@ -149,7 +151,7 @@ export class Conversation {
     this.#withdraw(name);
     this.#composer.giveBack(question.text);
     if (this.#log.isEmpty && this.#outbox.isEmpty) this.#welcome.hidden = false;
-    this.#composer.tellError(error);
+    this.#tell(error);
   }
 
   #withdraw(name) {
@@ -171,16 +173,6 @@ export class Conversation {
     const { name, question } = this.#live;
     this.#withdraw(name);
     this.#await(name, question);
-  }
-
-  async #cancel(turn, name) {
-    try {
-      const { status } = await (await api.stop(turn)).json();
-      if (status === "stopped") this.#forget(turn, name); // else it has begun meanwhile, and is stopped
-      this.#composer.focus();
-    } catch (error) {
-      this.#composer.tellError(error);
-    }
   }
 
   #forget(turn, name) {
@@ -209,7 +201,7 @@ export class Conversation {
       this.#live?.answer.lost("Not shown any further. The answer goes on without you.");
       this.#setLive(null);
       if (error.status === 404) this.#on.missing();
-      else this.#composer.tellError(error, { label: "Try again", run: () => this.open(this.#thread) });
+      else this.#tell(error, { label: "Try again", run: () => this.open(this.#thread) });
     }
   }
 
@@ -322,20 +314,14 @@ export class Conversation {
     if (!live.ended && live.answer.element.isConnected) live.finish(); // its answer is not among those that are shown
     if (live === this.#live) this.#setLive(null);
     this.#announce(`Answer ${live.status}.`);
-    if (live.trigger === "regenerate" && live.status !== "completed") this.#keptEarlier(live);
+    this.#revisions.ended(live);
     this.#on.ended();
-  }
-
-  // Another answer that is not complete takes no place: the one before is current, unless this was stopped in its middle.
-  #keptEarlier(live) {
-    if (live.status === "failed") this.#composer.tell("The new answer failed. The one before it is kept.");
-    return this.#redraw(Infinity);
   }
 
   // A decision was taken, or not: somebody else has decided, say.
   #decided(error) {
     this.#composer.focus(); // the button is gone
-    if (error) this.#composer.tellError(error);
+    if (error) this.#tell(error);
     if (error || !this.#feed?.overSocket) this.#feed?.refresh();
   }
 
@@ -359,9 +345,5 @@ export class Conversation {
 
   #expect() {
     if (this.#feed) this.#feed.expecting = this.#live !== null || this.#outbox.isWaiting;
-  }
-
-  #announce(text) {
-    this.#announcer.textContent = text;
   }
 }

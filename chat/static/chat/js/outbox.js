@@ -1,17 +1,19 @@
 // Messages that are not in the thread yet: those that wait for another answer to end, and those that did not get
 // through. They stand below the log, in the order in which they will run.
 
+import * as api from "./api.js";
+
 const PLACES = { sending: "Sending…", waiting: "Waits for the answer before it" };
 
 export class Outbox {
   #element;
   #entries = new Map(); // the turn's name, which is the message's first id -> {question, turn}
-  #cancel;
+  #on;
 
-  // `cancel(turn, name)` is asked to cancel a turn that waits.
-  constructor(element, cancel) {
+  // `on`: {cancelled(turn, name), failed(error)}
+  constructor(element, on) {
     this.#element = element;
-    this.#cancel = cancel;
+    this.#on = on;
   }
 
   get isEmpty() {
@@ -100,6 +102,15 @@ export class Outbox {
       const there = this.#element.children[index];
       if (there !== element) this.#element.insertBefore(element, there); // only where it has to: it may have the focus
     });
+  }
+
+  async #cancel(turn, name) {
+    try {
+      const { status } = await (await api.stop(turn)).json();
+      if (status === "stopped") this.#on.cancelled(turn, name); // else it has begun meanwhile, and is stopped
+    } catch (error) {
+      this.#on.failed(error);
+    }
   }
 
   #look({ element }, look) {

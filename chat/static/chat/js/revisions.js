@@ -21,6 +21,13 @@ export class Revisions {
     });
   }
 
+  // Another answer that is not complete takes no place: the one before is current, unless this was stopped in its middle.
+  ended({ trigger, status }) {
+    if (trigger !== "regenerate" || status === "completed") return;
+    if (status === "failed") this.#on.failed(new Error("The new answer failed. The one before it is kept."));
+    this.#on.changed();
+  }
+
   async #act(button, message) {
     const { action, version } = button.dataset;
     if (action === "copy") return this.#copy(button, message.text);
