@@ -17,7 +17,7 @@ from chat.access.scopes import scope_of
 from chat.models import ApiToken, Attachment, CopilotChat
 from chat.store.attachments import save_attachment
 from chat.store.shares import create_share
-from chat.store.tokens import create_token
+from chat.store.tokens import create_token, find_token
 from tests.api.endpoints import ENDPOINTS, PLANTED, Case, World, arguments
 from tests.asgi_client import Client
 from tests.factories import MessageFactory, ThreadFactory, TurnFactory, UserFactory
@@ -106,7 +106,7 @@ def headers_of(kind: str, owner: AbstractUser, mates: Group) -> dict[str, str]:
 def cookies_of(headers: dict[str, str]) -> dict[str, str]:
     """The same asker by session, for the pages; nobody's where the token is nobody's."""
     token = headers.get("authorization", "").removeprefix("Bearer ")
-    found = ApiToken.objects.filter(revoked_at=None, user__is_active=True).order_by("-pk").first() if token else None
+    found = find_token(token)
     if found is None:
         return {}
     browser = Browser()
