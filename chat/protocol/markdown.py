@@ -28,7 +28,7 @@ def rendered(text: str) -> str:
     HTML in the text is shown as text. What the parser lets through is cleaned once more by another program.
     """
     if len(text) > MAX_CHARS:
-        return f"<pre>{escape(text)}</pre>"
+        return "<p>" + escape(text, quote=False).replace("\n", "<br>") + "</p>"
     parse, clean = _programs()
     return clean(parse(text))
 

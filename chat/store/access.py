@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from chat.models import ApiToken
 from chat.store.scope import Scope, policy, visible_chat, visible_thread
-from chat.store.sql import DatabaseError, connection, key_type, rows, undone_on_error
+from chat.store.sql import DatabaseError, connection, key_type, row, rows, undone_on_error
 
 
 def living_sessions(keys: Collection[str]) -> set[str]:
@@ -60,7 +60,9 @@ def administered_threads(user: AbstractBaseUser | AnonymousUser) -> RawSQL | Non
 
 
 def policy_problems(*, ask: bool) -> list[str]:
-    """What is wrong with the access policy; with ``ask`` PostgreSQL is asked whether it understands the conditions."""
+    """What is wrong with the access policy; with ``ask`` PostgreSQL is asked whether it understands the conditions,
+    where the tables are there.
+    """
     try:
         made = policy()
         conditions = {name: getattr(made, name)("asker.id") for name in ("may_see", "may_write", "may_administer")}
@@ -73,7 +75,7 @@ def policy_problems(*, ask: bool) -> list[str]:
         for name, given in conditions.items()
         if not isinstance(given, str)
     ]
-    if not found and ask:
+    if not found and ask and row("SELECT to_regclass('chat_threads') AS made")["made"]:  # type: ignore[index]
         kind = key_type()
         for name, condition in conditions.items():
             try:

@@ -148,7 +148,8 @@ def with_contents(messages: list[dict[str, Any]], turn: StoredTurn) -> list[dict
     return told[::-1]
 
 
-def _named(part: dict[str, Any]) -> str | None:
-    url = part.get("url") if part.get("type") == "file" else None
+def _named(part: Any) -> str | None:
+    # What an import left may be no part at all.
+    url = part.get("url") if isinstance(part, dict) and part.get("type") == "file" else None
     found = ADDRESS.search(url) if isinstance(url, str) and len(url) < 2000 else None
     return found[1] if found else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -77,12 +78,21 @@ class Follower:
         elif "uvicorn" in line:
             self._start([*self._shell(f"{line} --port {self.port}")], self.folder)
         else:
-            line = line.replace("/path/to/this/repository", str(ROOT))
+            line = line.replace("/path/to/this/repository", str(self._repository()))
             line += " --noinput" if "createsuperuser" in line else ""
             done = subprocess.run(
                 self._shell(line), cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120
             )
             assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+    def _repository(self) -> Path:
+        """A copy of what is installed: a build leaves its own things in the folder."""
+        copy = self.folder / "repository"
+        if not copy.is_dir():
+            shutil.copytree(ROOT / "chat", copy / "chat", ignore=shutil.ignore_patterns("__pycache__"))
+            for file in ("pyproject.toml", "README.md"):
+                shutil.copy(ROOT / file, copy)
+        return copy
 
     def _shell(self, line: str) -> list[str]:
         return ["bash", "-c", f"exec {line}"]

@@ -83,8 +83,8 @@ def test_html_in_a_text_is_read_as_it_was_written() -> None:
 
 
 def test_a_text_that_is_too_long_is_shown_as_it_was_written() -> None:
-    html = rendered("**a** <b>" + "x" * MAX_CHARS)
-    assert html.startswith("<pre>**a** &lt;b&gt;")
+    html = rendered("**a** <b>\n" + "x" * MAX_CHARS)
+    assert html.startswith("<p>**a** &lt;b&gt;<br>xx")
 
 
 def test_each_text_part_has_its_html() -> None:

@@ -237,6 +237,7 @@ export class Conversation {
     } else if (answer === null) {
       this.#forget(turn, name);
     } else {
+      this.#revisions.ended(told);
       await this.#redraw();
     }
     this.#expect();
