@@ -12,7 +12,7 @@ from chat.models.thread import Thread
 class Attachment(models.Model):
     """A file that somebody uploaded: its bytes lie in Django's storage under ``key``.
 
-    It belongs to the thread in which a message of its owner first names it: a trigger says so (migration 0023). Until
+    It belongs to the thread in which a message of its owner first names it: a trigger says so (migration 0019). Until
     then it is its owner's alone. ``deleted_at``: nobody's any more; the bytes go, then the row.
     """
 

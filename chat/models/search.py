@@ -11,7 +11,7 @@ from chat.models.thread import Thread
 class SearchEntry(models.Model):
     """What a search looks through: the text of a message, or a thread's title, as PostgreSQL's full text vector.
 
-    Triggers write it (migration 0020). A table of its own: adding a generated column would rewrite ``chat_messages``
+    Triggers write it (migration 0017). A table of its own: adding a generated column would rewrite ``chat_messages``
     under a lock that stops every send, and each later change of a message would carry the vector along.
     """
 

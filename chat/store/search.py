@@ -1,4 +1,4 @@
-"""Search over titles and messages: PostgreSQL's full text, by a stored vector that triggers keep (migration 0020)."""
+"""Search over titles and messages: PostgreSQL's full text, by a stored vector that triggers keep (migration 0017)."""
 
 from __future__ import annotations
 

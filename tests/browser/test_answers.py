@@ -77,7 +77,7 @@ async def test_a_long_answer_stays_smooth(screen: Screen) -> None:
     answer = await screen.ask("/tokens 10000 0")
     text = await answer.locator(".text").text_content()
     assert text == "".join(f"w{number} " for number in range(1, 10_001))
-    assert await answer.evaluate("answer => answer.querySelectorAll('*').length") < 20
+    assert await answer.evaluate("answer => answer.querySelectorAll('*').length") < 30
     # Quadratic work would take seconds. A loaded machine may take a while for a single layout of it all.
     assert await screen.page.evaluate("window.longest") < 1000
 

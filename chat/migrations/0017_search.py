@@ -115,7 +115,7 @@ def statements(text: str) -> tuple[str, ...]:
 
 
 class Migration(migrations.Migration):
-    """The search's table, and the triggers that keep it. What was said before them is taken in by 0021."""
+    """The search's table, and the triggers that keep it. What was said before them is taken in by 0018."""
 
     dependencies = [("chat", "0016_tool_approvals")]
 

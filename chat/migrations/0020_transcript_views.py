@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("chat", "0022_shares_feedback_attachments"),
+        ("chat", "0019_shares_feedback_attachments"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
     """Links that show a thread, what people think of answers, and uploaded files."""
 
     dependencies = [
-        ("chat", "0021_search_backfill"),
+        ("chat", "0018_search_backfill"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

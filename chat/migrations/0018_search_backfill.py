@@ -48,6 +48,6 @@ class Migration(migrations.Migration):
     """What was said before there were triggers."""
 
     atomic = False
-    dependencies = [("chat", "0020_search")]
+    dependencies = [("chat", "0017_search")]
 
     operations = [Backfill(BACKFILL, migrations.RunSQL.noop, elidable=True)]
