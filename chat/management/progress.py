@@ -35,7 +35,9 @@ class Progress:
         self._begun = self._said = time.monotonic()
         self._bar: tqdm[Any] | None = None
         if sys.stderr.isatty():
-            self._bar = tqdm(total=total, desc=self._so_far(), bar_format=BAR, leave=False, dynamic_ncols=True)
+            self._bar = tqdm(
+                total=total, desc=self._so_far(), bar_format=BAR, leave=False, dynamic_ncols=True, mininterval=0
+            )
 
     def __enter__(self) -> Progress:
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,12 @@ from tests.folded import assert_log_is_stored
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 PLANTED = "Persimmon9917"
+
+
+@pytest.fixture(autouse=True)
+def own_files(settings: Any, tmp_path: Path) -> None:
+    """No other test's uploads lie beside this one's."""
+    settings.MEDIA_ROOT = str(tmp_path)
 
 
 def found() -> dict[str, int]:
