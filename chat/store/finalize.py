@@ -176,7 +176,7 @@ WITH thread AS (
     SELECT id FROM chat_threads WHERE id = %(thread)s FOR NO KEY UPDATE
 ), turn AS (
     UPDATE chat_turns t
-       SET status = %(status)s, finish_reason = %(finish_reason)s, error_code = %(error_code)s,
+       SET status = %(status)s::varchar, finish_reason = %(finish_reason)s, error_code = %(error_code)s,
            error_text = %(error_text)s, last_seq = %(last_seq)s,
            heartbeat_at = CASE WHEN %(status)s::text <> 'awaiting_approval' THEN t.heartbeat_at END,
            finished_at = CASE WHEN %(status)s::text <> 'awaiting_approval' THEN clock_timestamp() END
@@ -225,7 +225,7 @@ WITH_USAGE = f""", usage AS (
 FINALIZE_IN_CHAT = """
 WITH turn AS (
     UPDATE chat_turns t
-       SET status = %(status)s, finish_reason = %(finish_reason)s, error_code = %(error_code)s,
+       SET status = %(status)s::varchar, finish_reason = %(finish_reason)s, error_code = %(error_code)s,
            error_text = %(error_text)s, last_seq = %(last_seq)s,
            heartbeat_at = CASE WHEN %(status)s::text <> 'awaiting_approval' THEN t.heartbeat_at END,
            finished_at = CASE WHEN %(status)s::text <> 'awaiting_approval' THEN clock_timestamp() END
