@@ -13,13 +13,13 @@ BENCH ?=
 run: $(VENV)/.run
 	@DEBUG=$${DEBUG:-1} HOST=$(HOST) PORT=$(PORT) SERVER=$(SERVER) exec $(BIN)/python manage.py serve --migrate --demo -v 0
 
-# Two tests at a time; then those that start servers and browsers, and look at the clock, one by one.
+# Two tests at a time; those that start servers and browsers, and look at the clock, beside no others than their kind.
 test: check
 ifdef PYTEST
 	$(BIN)/python -m pytest $(PYTEST)
 else
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone"
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m alone
 endif
 
 # The long forms of the proofs: hundreds of kills, thousands of readers. PYTEST=tests/acceptance/test_kills.py runs

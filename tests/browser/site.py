@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import time
 from pathlib import Path
@@ -15,9 +16,12 @@ EXAMPLE = ROOT / "examples" / "react"
 
 
 def installed(folder: Path) -> None:
-    """Its node_modules are there."""
-    if not (folder / "node_modules").is_dir():
-        npm(folder, "ci", "--no-audit", "--no-fund", "--ignore-scripts")
+    """Its node_modules are there, whoever else wants them at the same time."""
+    with (folder / "package.json").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if (folder / "node_modules" / ".package-lock.json").exists():
+            return
+        npm(folder, "install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts")
 
 
 def npm(folder: Path, *arguments: str) -> None:
