@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 from playwright.async_api import Page, expect
 
 from tests.acceptance.server import Server
@@ -62,21 +61,20 @@ async def test_optimistic_messages_are_renamed_in_place_when_the_servers_ids_arr
     assert shown == [message["id"] for message in stored["results"]]
 
 
-@pytest.mark.xfail(reason="to be looked at: written before, or with, the page's Markdown and list", strict=False)
 async def test_markup_is_shown_as_text(screen: Screen) -> None:
     typed = '<img src=x onerror="alert(1)"><script>alert(2)</script><b>bold</b> &amp;'
     answer = await screen.ask(typed)
     for _ in range(2):
         await expect(screen.questions).to_have_text([typed])
-        await expect(answer).to_contain_text(f"You said: {typed}")
+        # The answer is Markdown, in which an entity is the character that it stands for.
+        await expect(answer).to_contain_text(f"You said: {typed}".replace("&amp;", "&"))
         await expect(screen.log.locator("img, script, b")).to_have_count(0)
         await expect(screen.page.get_by_role("heading", level=1)).to_contain_text("<img src=x")
         await screen.reload()  # the fixture ``complaints`` refuses dialogs and CSP violations
 
 
-@pytest.mark.xfail(reason="to be looked at: written before, or with, the page's Markdown and list", strict=False)
 async def test_a_suggestion_sends_what_it_shows(screen: Screen) -> None:
-    await screen.page.get_by_role("button", name="/tokens 50").click()
+    await screen.page.locator("#welcome").get_by_role("button", name="/tokens 50").click()
     await expect(screen.questions).to_have_text(["/tokens 50"])
     await screen.ended(screen.answers.first)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import psycopg
-import pytest
 from playwright.async_api import Locator, expect
 
 from chatproject import embedded_postgres
@@ -31,7 +30,6 @@ async def choose(screen: Screen, title: str, choice: str) -> None:
     await screen.page.get_by_role("menuitem", name=choice).click()
 
 
-@pytest.mark.xfail(reason="to be looked at: written before, or with, the page's Markdown and list", strict=False)
 async def test_threads_stand_below_the_day_of_their_last_activity(screen: Screen, server: Server) -> None:
     for title, age in (("Of today", "0"), ("Of yesterday", "1 day"), ("Of last year", "400 days")):
         thread = await made(screen, title)
@@ -42,12 +40,14 @@ async def test_threads_stand_below_the_day_of_their_last_activity(screen: Screen
             )
     await screen.page.reload()
     listed = screen.page.locator("#threads")
-    await expect(link(screen, "Of yesterday")).to_be_visible()
+    await expect(link(screen, "Of today")).to_be_visible()
+    while await link(screen, "Of yesterday").count() == 0:  # other tests have threads of today as well
+        await screen.page.get_by_role("button", name="Older threads").click()
+        await expect(screen.page.get_by_role("button", name="Older threads")).to_be_enabled()
     text = await listed.inner_text()
     assert re.search(r"Today\s+Of today.*Yesterday\s+Of yesterday", text, re.DOTALL)
 
 
-@pytest.mark.xfail(reason="to be looked at: written before, or with, the page's Markdown and list", strict=False)
 async def test_a_thread_is_renamed_archived_and_taken_out_again(screen: Screen) -> None:
     await made(screen, "A working title")
     await choose(screen, "A working title", "Rename")

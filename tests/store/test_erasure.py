@@ -32,7 +32,8 @@ PLANTED = "Persimmon9917"
 @pytest.fixture(autouse=True)
 def own_files(settings: Any, tmp_path: Path) -> None:
     """No other test's uploads lie beside this one's."""
-    settings.MEDIA_ROOT = str(tmp_path)
+    own = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(tmp_path)}}
+    settings.STORAGES = settings.STORAGES | {"default": own}
 
 
 def found() -> dict[str, int]:
