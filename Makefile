@@ -22,10 +22,15 @@ else
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m alone
 endif
 
-# The long forms of the proofs: hundreds of kills, thousands of readers. PYTEST=tests/acceptance/test_kills.py runs
-# one of them.
+# What is promised, what may break and what may be tried, in the long forms: hundreds of kills, thousands of readers.
+# Writes docs/proof.md. PROOF="F5 P3" runs some rows, PROOF=--short the short forms;
+# PYTEST=tests/acceptance/test_kills.py the long form of one file.
 proof: $(VENV)/.dev
-	PROOF=long $(BIN)/python -m pytest -m proof -v -s $(PYTEST)
+ifdef PYTEST
+	PROOF=long $(BIN)/python -m pytest -v -s $(PYTEST)
+else
+	$(BIN)/python -m tests.proof $(PROOF)
+endif
 
 # The streams against a bare Django view, as ratios in one run; BENCH=--quick shows the rows with tiny numbers.
 bench: $(VENV)/.dev

@@ -48,6 +48,17 @@ def check_policy(
 def check_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     if connection().vendor != "postgresql":
         return [checks.Error("The chat tables need PostgreSQL 15 or newer.", id="chat.E002")]
+    pool = connection().settings_dict["OPTIONS"].get("pool")
+    most = pool.get("max_size", pool.get("min_size", 4)) if isinstance(pool, dict) else None  # psycopg_pool's default
+    if most == 1:
+        return [
+            checks.Error(
+                "A pool of one connection is too small.",
+                hint="The writer of the log keeps one as long as a turn is live, and whoever else needs one would wait "
+                'for it: OPTIONS["pool"]["max_size"] must be 2 or more.',
+                id="chat.E005",
+            )
+        ]
     return []
 
 

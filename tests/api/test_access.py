@@ -12,7 +12,7 @@ from django.test import Client as DjangoClient
 
 from chat.models import ApiToken, Message, Thread
 from chat.store.tokens import create_token
-from tests.asgi_client import Client, said
+from chat.testing.client import Client, said
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 ORIGIN = {"origin": "http://testserver"}

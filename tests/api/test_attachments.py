@@ -17,7 +17,7 @@ from chat.store.attachments import save_attachment, storage, sweep_attachments
 from chat.store.history import read_history
 from chat.store.scope import Scope
 from chat.store.turns import read_turn
-from tests.asgi_client import Client, Response, said
+from chat.testing.client import Client, Response, said
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 FIELD = b'--edge\r\nContent-Disposition: form-data; name="file"\r\n\r\nx\r\n--edge--'

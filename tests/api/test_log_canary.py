@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 
 from chat.agents.base import TurnContext
-from tests.asgi_client import Client, said
+from chat.testing.client import Client, said
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 WORD, TOOL, KEY = "Canary-8841-said", "Canary-8841-tool", "sk-canary-8841"

@@ -18,8 +18,8 @@ from chat.models import ApiToken, Attachment, CopilotChat
 from chat.store.attachments import save_attachment
 from chat.store.shares import create_share
 from chat.store.tokens import create_token, find_token
+from chat.testing.client import Client
 from tests.api.endpoints import ENDPOINTS, PLANTED, Case, World, arguments
-from tests.asgi_client import Client
 from tests.factories import MessageFactory, ThreadFactory, TurnFactory, UserFactory
 from tests.ws.sockets import socket
 

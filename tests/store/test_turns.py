@@ -15,8 +15,8 @@ from chat.store.scope import Scope
 from chat.store.threads import delete_thread, open_thread
 from chat.store.turns import StoredTurn, live_turn, request_stop
 from chat.store.usage import UsageFigures
+from chat.testing.invariants import assert_invariants
 from tests.factories import ThreadFactory
-from tests.invariants import assert_invariants
 
 pytestmark = pytest.mark.django_db
 

@@ -17,9 +17,9 @@ from chat.models import ApiToken, StreamEvents, Turn
 from chat.protocol import sse
 from chat.streams import threads
 from chat.streams.readers import open_readers
-from tests.asgi_client import HOST, Client, said
+from chat.testing.client import HOST, Client, said
+from chat.testing.invariants import assert_invariants
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
-from tests.invariants import assert_invariants
 from tests.ws.sockets import Refused, chunks_of, socket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
