@@ -23,7 +23,7 @@ from chat.store.crossing import DedicatedThread
 from chat.store.sql import UNAVAILABLE, DatabaseError
 from chat.store.stream_log import LogRow
 from chat.streams.hub import TurnStream
-from chat.telemetry import commit
+from chat.telemetry import commit, event
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +151,8 @@ class Writer:
                 break
             except UNAVAILABLE:
                 # Unchanged, so that it does not matter whether the commit went through.
-                logger.warning("the log of %d turns waits for the database", len(batch))
+                told = event("log_waits", number=len(batch))
+                logger.warning("the log of %d turns waits for the database", len(batch), extra=told)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
             except DatabaseError as problem:
@@ -159,7 +160,9 @@ class Writer:
                     for turn, pending in batch.items():
                         await self._commit({turn: pending})
                     return
-                logger.error("the log of turn %s cannot be written: %s", *batch, type(problem).__name__)
+                (turn,), name = batch, type(problem).__name__
+                told = event("log_not_written", turn=turn, problem=name)
+                logger.error("the log of turn %s cannot be written: %s", turn, name, extra=told)
                 taken = set()
                 break
         for turn, pending in batch.items():
