@@ -21,8 +21,9 @@ from uuid import UUID
 commit_observers: list[Callable[[str], None]] = []
 # Called with the name of a figure, a value and labels, in whatever thread; must be quick, and raise nothing.
 measures: list[Callable[[str, float, dict[str, str]], None]] = []
-# Called with the name of a span and its fields; what they give is held while the work goes on.
-spans: list[Callable[[str, dict[str, Any]], AbstractContextManager[Any]]] = []
+# Called with the name of a span and its fields; what they give is held while the work goes on, and takes more fields.
+Begun = AbstractContextManager[Callable[[dict[str, Any]], None]]
+spans: list[Callable[[str, dict[str, Any]], Begun]] = []
 
 
 class Fields(TypedDict, total=False):
@@ -55,12 +56,16 @@ def measure(name: str, value: float = 1, **labels: str) -> None:
 
 
 @contextmanager
-def span(name: str, **fields: Unpack[Fields]) -> Iterator[None]:
-    """Around a piece of work that a trace shows."""
+def span(name: str, **fields: Unpack[Fields]) -> Iterator[Callable[[Fields], None]]:
+    """Around a piece of work that a trace shows; what it gives takes fields that are only known in the end."""
     with ExitStack() as held:
-        for begin in spans:
-            held.enter_context(begin(name, dict(fields)))
-        yield
+        takers = [held.enter_context(begin(name, dict(fields))) for begin in spans]
+
+        def add(more: Fields) -> None:
+            for take in takers:
+                take(dict(more))
+
+        yield add
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import cache
 from typing import ParamSpec, TypeVar, cast
 
@@ -45,7 +46,8 @@ async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
             reset_queries()
             close_old_connections()
 
-    return await asyncio.get_running_loop().run_in_executor(executor(), call)
+    # With the caller's context, by which a trace knows what the work belongs to.
+    return await asyncio.get_running_loop().run_in_executor(executor(), copy_context().run, call)
 
 
 async def in_thread_with_patience(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

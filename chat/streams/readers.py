@@ -16,7 +16,7 @@ from chat import conf
 from chat.access.grants import Grant, standing
 from chat.errors import AccessLost
 from chat.store.crossing import in_thread
-from chat.telemetry import event
+from chat.telemetry import event, measure
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ def while_allowed(grant: Grant, conversation: UUID) -> Iterator[None]:
     """
     reader = _Reader(grant, conversation)
     _readers.add(reader)
+    measure("chat_readers", 1)
     _see_to_it()
     try:
         yield
@@ -56,6 +57,7 @@ def while_allowed(grant: Grant, conversation: UUID) -> Iterator[None]:
         raise AccessLost from None
     finally:
         _readers.discard(reader)
+        measure("chat_readers", -1)
 
 
 def open_readers() -> int:

@@ -89,8 +89,9 @@ class Run:
         self._show([*opening, *self._draft.decided(self._calls)])
         ended = Ended.NO
         try:
-            with span("chat.turn", turn=self.turn.pk, conversation=self.turn.conversation):
+            with span("chat.turn", turn=self.turn.pk, conversation=self.turn.conversation) as tell:
                 outcome = await self._outcome()
+                tell({"status": outcome.status.value, "code": outcome.error_code})
                 self._closed = True
                 ended = await finish(self.turn, outcome, self.stream, self._draft)
         except (*UNAVAILABLE, Unavailable):

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from chat.metrics import FIGURES
+
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = (ROOT / "docs" / "operations.md").read_text()
 
@@ -54,3 +56,26 @@ def test_every_record_of_the_application_is_an_event() -> None:
     ]
     assert len(logs) > 30
     assert not [ast.unparse(call) for call in logs if "extra" not in {given.arg for given in call.keywords}]
+
+
+def test_every_figure_is_in_its_table_with_its_labels_and_the_other_way_round() -> None:
+    told = {names(row[0])[0]: row[1] if len(row) == 3 else "" for row in rows("Figures")}
+    made = {one.name + (f"{{{','.join(one.labels)}}}" if one.labels else ""): one.kind for one in FIGURES}
+    assert told == made
+
+
+def test_the_code_tells_every_figure_of_a_process_and_no_other() -> None:
+    counted = {one.name for one in FIGURES if one.kind}
+    assert said("measure") == counted
+    read = set(re.findall(r'"(chat_[a-z_]+)", ', (ROOT / "chat" / "store" / "figures.py").read_text()))
+    assert read == {one.name for one in FIGURES} - counted
+
+
+def test_no_alert_watches_a_figure_that_is_not_there() -> None:
+    watched = {name for row in rows("What to wake somebody for") for name in re.findall(r"\bchat_\w+", row[0])}
+    assert len(watched) > 5
+    assert watched <= {one.name for one in FIGURES} | {f"{one.name}_bucket" for one in FIGURES}
+
+
+def test_every_span_is_in_its_table_and_the_other_way_round() -> None:
+    assert {names(row[0])[0] for row in rows("Traces")} == said("span")
