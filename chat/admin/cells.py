@@ -94,6 +94,11 @@ def span(length: timedelta | None) -> str:
     return f"{minutes // 60:,} h {minutes % 60} min"
 
 
+def days(number: float) -> str:
+    """A setting in days; empty for 0, which all of them mean never by."""
+    return f"{number:g} day{'s' * (number != 1)}" if number else ""
+
+
 def dollars(micros: int) -> str:
     """Millionths of a US dollar as dollars: two digits behind the point at least, and no more than say something."""
     whole, behind = divmod(abs(micros), 1_000_000)

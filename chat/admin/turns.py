@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db.models import DurationField, ExpressionWrapper, F, Prefetch, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
@@ -17,6 +17,7 @@ from chat.admin.cells import NOTHING, json_block, label, one_line, span, status_
 from chat.admin.read_only import ReadOnlyAdmin, as_number, as_uuid
 from chat.admin.transcript import told_usage
 from chat.models import ApprovalStatus, CopilotChat, Message, Thread, TokenUsage, ToolApproval, Turn, TurnStatus
+from chat.turns.recover import recover_expired
 
 if TYPE_CHECKING:
     from typing import TypedDict
@@ -54,6 +55,8 @@ class TurnAdmin(ReadOnlyAdmin[Turn]):
 
     thread = "thread"
     is_audited = True
+    hidden = ("request",)
+    actions = ("recover",)
     list_display = ("number", "state", "conversation", "user", "used_model", "ran", "begun")
     list_display_links = ("number",)
     list_filter = ("status", LeaseFilter, "trigger", "created_at")
@@ -94,6 +97,33 @@ class TurnAdmin(ReadOnlyAdmin[Turn]):
         return turns.annotate(
             **{name: ExpressionWrapper(age, output_field=DurationField()) for name, age in ages.items()}
         )
+
+    def notes(self) -> list[str]:
+        kept = span(timedelta(seconds=conf.get("LOG_RETENTION_SECONDS")))
+        return [f"The log of a turn is kept for {kept} after its end; the answer stays as long as its thread."]
+
+    def get_ordering(self, request: HttpRequest) -> tuple[Any, ...]:
+        # Of those that are stuck, the oldest first.
+        return (
+            ("heartbeat_at", "pk")
+            if request.GET.get(LeaseFilter.parameter_name)
+            else tuple(super().get_ordering(request))
+        )
+
+    def has_recover_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("chat.change_turn")
+
+    @admin.action(permissions=["recover"], description="Recover the chosen turns whose lease has expired")
+    def recover(self, request: HttpRequest, queryset: QuerySet[Turn]) -> None:
+        chosen = list(queryset.filter(status=TurnStatus.STREAMING))
+        recovered = [turn for turn in chosen if recover_expired(turn.pk)]
+        for turn in recovered:
+            self.log_change(request, turn, "Recovered.")
+        text = "1 turn is" if len(recovered) == 1 else f"{len(recovered)} turns are"
+        text = f"{text} recovered: ended as interrupted, with all that was shown."
+        if left := len(chosen) - len(recovered):
+            text += f" {left} alive {'was' if left == 1 else 'were'} left alone."
+        self.message_user(request, text, messages.SUCCESS if recovered else messages.WARNING)
 
     def ids(self, term: str) -> Q:
         named = Q(turn_id=term)
