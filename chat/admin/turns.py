@@ -17,7 +17,6 @@ from chat.admin.cells import NOTHING, json_block, label, one_line, span, status_
 from chat.admin.read_only import ReadOnlyAdmin, as_number, as_uuid
 from chat.admin.transcript import told_usage
 from chat.models import ApprovalStatus, CopilotChat, Message, Thread, TokenUsage, ToolApproval, Turn, TurnStatus
-from chat.turns.recover import recover_expired
 
 if TYPE_CHECKING:
     from typing import TypedDict
@@ -115,6 +114,9 @@ class TurnAdmin(ReadOnlyAdmin[Turn]):
 
     @admin.action(permissions=["recover"], description="Recover the chosen turns whose lease has expired")
     def recover(self, request: HttpRequest, queryset: QuerySet[Turn]) -> None:
+        # Not at the start of every command that loads the admin: it brings half the application along.
+        from chat.turns.recover import recover_expired
+
         chosen = list(queryset.filter(status=TurnStatus.STREAMING))
         recovered = [turn for turn in chosen if recover_expired(turn.pk)]
         for turn in recovered:

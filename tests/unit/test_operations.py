@@ -78,4 +78,5 @@ def test_no_alert_watches_a_figure_that_is_not_there() -> None:
 
 
 def test_every_span_is_in_its_table_and_the_other_way_round() -> None:
-    assert {names(row[0])[0] for row in rows("Traces")} == said("span")
+    begun = {name for name in said("span") if name.startswith("chat.")}  # the admin's span() is one of time
+    assert {names(row[0])[0] for row in rows("Traces")} == begun
