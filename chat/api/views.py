@@ -122,8 +122,8 @@ class ChatView(APIView):
         if isinstance(exc, APIException):
             status, body = wire.from_framework(exc)
             response = answer(body, status=status)
-            if header := getattr(exc, "auth_header", None):
-                response["WWW-Authenticate"] = header
+            if status == 401:
+                response["WWW-Authenticate"] = self.get_authenticate_header(self.request)
             return response
         place = type(self).__name__
         if isinstance(exc, UNAVAILABLE):
