@@ -12,6 +12,7 @@ class ChatConfig(AppConfig):
 
     def ready(self) -> None:
         from chat import checks  # noqa: F401  (registers them; needs the models)
+        from chat.store import attachments  # noqa: F401  (hears of users that are deleted)
 
         metrics.install()
         tracing.install()
