@@ -76,7 +76,11 @@ async def _listen() -> None:
 
 async def _heard(channel: str, payload: str) -> None:
     if channel == THREAD_CHANNEL:
-        await threads.refresh([UUID(payload)])
+        thread, _, message = payload.partition(" ")
+        if message:
+            threads.tell_restored(UUID(thread), int(message))
+        else:
+            await threads.refresh([UUID(thread)])
         return
     process, _, turns = payload.partition(" ")
     if channel == STOP_CHANNEL:
