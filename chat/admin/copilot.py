@@ -63,7 +63,7 @@ class CopilotChatAdmin(ReadOnlyAdmin[CopilotChat]):
 
     hidden = ("messages", "config")
     is_audited = True
-    list_display = ("shown_title", "user", "used_model", "size", "mirror", "stream", "last_activity")
+    list_display = ("shown_title", "user", "used_model", "size", "mirror", "last_activity")
     list_display_links = ("shown_title",)
     list_filter = (MirrorFilter, ("active_stream_id", admin.EmptyFieldListFilter), "updated_at")
     change_form_template = "admin/chat/copilotchat/change_form.html"
@@ -116,13 +116,13 @@ class CopilotChatAdmin(ReadOnlyAdmin[CopilotChat]):
 
     @admin.display(description="title", ordering="title")
     def shown_title(self, chat: CopilotChat) -> SafeString:
-        return format_html('<bdi class="chat-title">{}</bdi>', one_line(chat.title) or "Untitled")
+        return format_html('<bdi class="chat-title chat-preview">{}</bdi>', one_line(chat.title) or "Untitled")
 
     @admin.display(description="model")
     def used_model(self, chat: CopilotChat) -> str:
         return chat.model or NOTHING
 
-    @admin.display(description="history, as stored")
+    @admin.display(description="size")
     def size(self, chat: SizedChat) -> str:
         return filesizeformat(chat.stored)
 

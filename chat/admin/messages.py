@@ -82,7 +82,7 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
     def role_label(self, message: Message) -> SafeString:
         return label(ROLE_LOOKS.get(message.role, "quiet"), sentence(message.get_role_display()))
 
-    @admin.display(description="content, as stored")
+    @admin.display(description="size")
     def size(self, message: SizedMessage) -> SafeString:
         return format_html("{} {}", filesizeformat(message.stored), badge_labels(message))
 

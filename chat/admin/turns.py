@@ -56,7 +56,7 @@ class TurnAdmin(ReadOnlyAdmin[Turn]):
     is_audited = True
     hidden = ("request",)
     actions = ("recover",)
-    list_display = ("number", "state", "conversation", "user", "used_model", "ran", "begun")
+    list_display = ("number", "state", "whose", "ran", "begun")
     list_display_links = ("number",)
     list_filter = ("status", LeaseFilter, "trigger", "created_at")
     list_select_related = ("thread", "copilot_chat", "user")
@@ -162,6 +162,13 @@ class TurnAdmin(ReadOnlyAdmin[Turn]):
             return self.link(Thread, turn.thread_id, turn.thread.title or "Untitled")
         assert turn.copilot_chat is not None
         return self.link(CopilotChat, turn.copilot_chat_id, turn.copilot_chat.title or "Copilot chat")
+
+    @admin.display(description="conversation")
+    def whose(self, turn: Turn) -> SafeString:
+        """The conversation, and below it who has asked which model."""
+        below = " · ".join(one_line(name) for name in (turn.user and turn.user.get_username(), turn.model) if name)
+        told = '<div class="chat-stack">{}<span class="chat-aside">{}</span></div>'
+        return format_html(told, self.conversation(turn), below)
 
     @admin.display(description="transcript")
     def transcript(self, turn: Turn) -> SafeString | str:

@@ -203,6 +203,6 @@ def test_lists_tell_for_how_long_their_rows_are_kept(operator: Client, settings:
     settings.CHAT_KEEP_DELETED_DAYS, settings.CHAT_KEEP_THREADS_DAYS = 0, 1
     told = words(html(operator, list_url(Thread)))
     assert "only when their owner says so, and all others 1 day after their last activity" in told
-    assert "kept for 24 h 0 min after its end" in words(html(operator, list_url(Turn)))
+    assert "kept for 24 h after its end" in words(html(operator, list_url(Turn)))
     assert "for 30 days where its maker says nothing, and for ever if wished" in words(html(operator, list_url(Share)))
     assert "1,000 files and 1.0" in words(html(operator, list_url(Attachment)))
