@@ -27,9 +27,9 @@ def shared(request: HttpRequest, secret: str) -> HttpResponse:
         found = read_share(checked_name(secret, "secret"))
     except (NotFound, InvalidInput):
         reason = "It was revoked, has expired, or is not complete. Who sent it to you can make another one."
-        context, status = {"title": "This link shows nothing", "reason": reason, "messages": None}, 404
+        context, status = {"title": "This link shows nothing", "reason": reason}, 404
     except TooManyRequests as problem:
-        context, status = {"title": "A moment, please", "reason": problem.text, "messages": None}, 429
+        context, status = {"title": "A moment, please", "reason": problem.text}, 429
         headers["Retry-After"] = str(problem.details["retry_after"])
     else:
         title = found["title"].strip() or "Untitled thread"

@@ -28,7 +28,7 @@ async def test_an_answer_can_be_stopped_after_a_reload(screen: Screen) -> None:
     await screen.reload()
     await screen.stop.click()
     await screen.ended(screen.answers.first)
-    await expect(screen.answers.locator(".notice")).to_have_text("Stopped.")
+    await expect(screen.answers.locator(".notice-text")).to_have_text("Stopped.")
 
 
 async def test_leaving_a_thread_does_not_stop_its_answer(screen: Screen) -> None:

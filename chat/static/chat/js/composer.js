@@ -13,7 +13,7 @@ export class Composer {
   #notice;
   #connection;
   #live = false;
-  #thread; // whose draft this is; null is a new one
+  #thread; // whose draft this is; null is a new one, and undefined says that nobody knows yet
 
   constructor(form, { onSend, onStop }) {
     this.#form = form;
@@ -132,7 +132,7 @@ export class Composer {
 
   #changed() {
     const isEmpty = this.#isEmpty;
-    drafts.write(this.#thread, this.#draft);
+    if (this.#thread !== undefined) drafts.write(this.#thread, this.#draft);
     this.#send.disabled = isEmpty || this.#tray.isBusy;
     this.#send.hidden = this.#live && isEmpty; // beside the stop, which never moves
     this.#send.setAttribute("aria-label", this.#live ? "Send after this answer" : "Send");

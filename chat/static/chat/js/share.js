@@ -23,7 +23,7 @@ export class Share {
     });
     this.#dialog.querySelector("[data-copy]").addEventListener("click", () => this.#copy());
     this.#dialog.querySelector("[data-close]").addEventListener("click", () => this.#dialog.close());
-    this.#address.addEventListener("focus", () => this.#address.select());
+    this.#address.addEventListener("focus", () => this.#address.setSelectionRange(0, this.#address.value.length, "backward"));
   }
 
   // The thread that is open; a new one cannot be shared yet.
@@ -52,8 +52,8 @@ export class Share {
 
   #item({ id, created_at: begin, expires_at: end }) {
     const item = clone("share-item");
-    const until = end ? `works until ${DAY.format(new Date(end))}` : "works until it is revoked";
-    item.querySelector(".share-when").textContent = `Made ${DAY.format(new Date(begin))}, ${until}`;
+    const until = end ? `until ${DAY.format(new Date(end))}` : "until it is revoked";
+    item.querySelector(".share-when").textContent = `${DAY.format(new Date(begin))}, ${until}`;
     const button = item.querySelector("button");
     button.setAttribute("aria-label", `Revoke the link made ${DAY.format(new Date(begin))}`);
     button.addEventListener("click", () =>
