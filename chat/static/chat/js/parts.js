@@ -46,7 +46,9 @@ function textView() {
         const frame = document.createElement("div");
         frame.className = "code-frame";
         block.replaceWith(frame);
-        frame.append(block, clone("code-copy"));
+        frame.append(clone("code-head"), block);
+        const language = block.querySelector("code")?.className.replace("language-", "");
+        setText(frame.querySelector(".code-language"), language || "code");
       }
     },
   };

@@ -34,7 +34,7 @@ export class Revisions {
   async #act(button, message) {
     const { action, version } = button.dataset;
     if (action === "copy") return this.#copy(button, message.text);
-    if (action === "copy-code") return this.#copy(button, button.parentElement.querySelector("pre").textContent);
+    if (action === "copy-code") return this.#copy(button, button.closest(".code-frame").querySelector("pre").textContent);
     if (action === "edit") return this.#edit(message);
     if (action === "continue") return this.#on.ask(CONTINUE);
     button.disabled = true; // one click, one turn

@@ -52,10 +52,10 @@ export class Share {
 
   #item({ id, created_at: begin, expires_at: end }) {
     const item = clone("share-item");
-    const until = end ? `until ${DAY.format(new Date(end))}` : "until it is revoked";
-    item.querySelector(".share-when").textContent = `${DAY.format(new Date(begin))}, ${until}`;
+    const [from, until] = [new Date(begin), end && new Date(end)];
+    item.querySelector(".share-when").textContent = until ? DAY.formatRange(from, until) : `Since ${DAY.format(from)}`;
     const button = item.querySelector("button");
-    button.setAttribute("aria-label", `Revoke the link made ${DAY.format(new Date(begin))}`);
+    button.setAttribute("aria-label", `Revoke the link made ${DAY.format(from)}`);
     button.addEventListener("click", () =>
       this.#attempt(async () => {
         await api.revokeShare(id);
