@@ -15,8 +15,11 @@ from tests.browser.gallery import Gallery
 from tests.browser.screen import Screen
 from tests.browser.stored import history, rewrite
 from tests.browser.test_files import NOTES, PICTURE
+from tests.scale import LONG
 
 Scheme = Literal["light", "dark"]
+# Each width and each set of colours once; the long form takes a picture of all four.
+LOOKS = [(1280, "light"), (360, "dark"), *([(1280, "dark"), (360, "light")] if LONG else [])]
 EXPLAINED = """\
 ## How the log is read
 
@@ -59,8 +62,8 @@ async def seen(
     await context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.proof
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
 async def test_nothing_that_is_said_is_out_of_reach_for_anybody(
     server: Server, browser: Browser, complaints: Complaints, width: int, scheme: Scheme
 ) -> None:
@@ -115,8 +118,8 @@ async def test_nothing_that_is_said_is_out_of_reach_for_anybody(
         await gallery.look("stopped")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.proof
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
 async def test_nothing_that_is_done_is_out_of_reach_for_anybody(
     server: Server, browser: Browser, complaints: Complaints, cookies: Any, width: int, scheme: Scheme
 ) -> None:

@@ -75,7 +75,7 @@ def test_what_models_write_looks_like_it() -> None:
         "<li><strong>one</strong></li>",
         "<li><code>two</code></li>",
         "<td>1</td>",
-        '<pre><code class="language-python">x &lt; 1\n</code></pre>',
+        '<pre tabindex="0"><code class="language-python">x &lt; 1\n</code></pre>',
         "<s>gone</s>",
         '<a href="https://x.example" rel="noopener noreferrer nofollow">there</a>',
     ):

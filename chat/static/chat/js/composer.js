@@ -79,7 +79,8 @@ export class Composer {
 
   // What was sent and could not be: it stands before what was typed since.
   giveBack(said) {
-    this.write(drafts.joined(said, this.#draft));
+    this.#box.value = drafts.joined(said, this.#draft).text;
+    this.#tray.put(said.files); // what is being uploaded meanwhile goes on
   }
 
   focus() {

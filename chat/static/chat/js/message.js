@@ -57,6 +57,13 @@ class Message {
     }
   }
 
+  // What the person thinks of it: "up", "down" or nothing.
+  set rating(rating) {
+    for (const button of this.element.querySelectorAll("[data-rating]")) {
+      button.setAttribute("aria-pressed", button.dataset.rating === rating);
+    }
+  }
+
   // Shows a line below the message, in the place of an earlier one; null takes it away. `action`: {label} and what to
   // {run}, or the name of what is {done} to the message (see Revisions).
   notice(look, text, action) {
@@ -142,13 +149,6 @@ export class AssistantMessage extends Message {
     if (answer !== this.answer || stored.html?.length !== this.#texts.length) return;
     this.#texts.forEach((part, index) => this.#views.get(part)?.dress(stored.html[index]));
     this.versions = stored.versions;
-  }
-
-  // What the person thinks of it: "up", "down" or nothing.
-  set rating(rating) {
-    for (const button of this.element.querySelectorAll("[data-rating]")) {
-      button.setAttribute("aria-pressed", button.dataset.rating === rating);
-    }
   }
 
   // Nothing more comes until somebody has decided.

@@ -37,6 +37,11 @@ export class Tray {
     for (const { uploading } of this.#entries.values()) uploading?.abort();
     this.#entries.clear();
     this.#list.replaceChildren();
+    this.put(parts);
+  }
+
+  // What the server has goes with the message as well.
+  put(parts) {
     for (const part of parts) this.#settle(this.#chip(part.filename), part);
     this.#changed();
   }
