@@ -40,7 +40,7 @@ async def test_a_person_decides_and_the_answer_goes_on(screen: Screen, button: s
 
 async def test_a_person_changes_what_a_call_is_given_before_it_is_done(screen: Screen) -> None:
     answer = await waits(screen)
-    await answer.get_by_role("button", name="Change the input").click()
+    await answer.get_by_role("button", name="Edit input").click()
     box = answer.get_by_role("textbox", name="Input of the call, as JSON")
     await expect(box).to_be_focused()
     await expect(box).to_have_value('{\n  "to": "friend1@example.org",\n  "subject": "Hello"\n}')

@@ -91,7 +91,7 @@ async def test_nothing_that_is_said_is_out_of_reach_for_anybody(
         await screen.answers.last.get_by_role("button", name="Deny").first.click()
         await expect(screen.answers.last.locator(".tool-decision:visible")).to_have_count(1)
         await gallery.look("waiting")
-        await screen.answers.last.get_by_role("button", name="Change the input").click()
+        await screen.answers.last.get_by_role("button", name="Edit input").click()
         await page.keyboard.type("{")
         await screen.answers.last.get_by_role("button", name="Approve").click()
         await expect(screen.answers.last.get_by_role("alert")).to_be_visible()

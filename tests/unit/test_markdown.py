@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat.protocol.markdown import ATTRIBUTES, MAX_CHARS, TAGS, rendered, rendered_parts
@@ -61,6 +61,7 @@ def test_nothing_in_it_runs_or_asks_anybody(attack: str) -> None:
         Seen().feed(rendered(text))
 
 
+@settings(deadline=None)  # the first one loads both programs
 @given(st.lists(st.sampled_from([*ATTACKS, "\n", "*", "`", "[", "](", ">", "<", "&", '"', " "]), max_size=20))
 def test_nor_when_attacks_are_put_together(pieces: list[str]) -> None:
     Seen().feed(rendered("".join(pieces)))
