@@ -18,6 +18,7 @@ from chat.store.sql import UNAVAILABLE, DatabaseError, encoded, one_transaction,
 from chat.store.stream_log import CHANNEL, LogRow, news
 from chat.store.turns import THREAD_CHANNEL, StoredTurn
 from chat.store.usage import USAGE_AGAIN, USAGE_COLUMNS, USAGE_VALUES, UsageFigures
+from chat.telemetry import event
 
 logger = logging.getLogger(__name__)
 
@@ -91,14 +92,16 @@ def finalize_assistant_turn(
     except UNAVAILABLE:
         raise  # no database: nothing was wrong with the usage
     except DatabaseError:
-        logger.exception("usage of turn %s could not be written; its answer is", turn.pk)
+        told = event("usage_not_written", turn=turn.pk, conversation=turn.conversation)
+        logger.exception("usage of turn %s could not be written; its answer is", turn.pk, extra=told)
     ended = end(turn, parts, metadata, None, ending)
     if ended:
         try:
             with undone_on_error():
                 rows(LATE_USAGE, turn=turn.pk, **UsageFigures().parameters())
         except DatabaseError:
-            logger.exception("turn %s has no usage row", turn.pk)
+            told = event("usage_missing", turn=turn.pk, conversation=turn.conversation)
+            logger.exception("turn %s has no usage row", turn.pk, extra=told)
     return ended
 
 
