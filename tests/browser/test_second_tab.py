@@ -29,6 +29,7 @@ async def test_a_second_tab_at_another_process_shows_the_turns_of_the_first_as_t
     for tab in (screen, second):
         await tab.ended(tab.answers.first)
         await tab.hold_text(words(150))
+        await expect(tab.answers.locator("[data-dressed]")).to_have_count(1)
     assert await second.lengths() > 10
     assert await second.log.inner_text() == await screen.log.inner_text()
 
