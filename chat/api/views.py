@@ -153,8 +153,8 @@ def position_of(row: dict[str, Any]) -> str:
     return f"{row['updated_at'].isoformat()}~{row['id']}"
 
 
-def page(request: Request, results: list[Any], *, more: dict[str, Any] | None) -> HttpResponse:
-    """One page of a list; ``more`` are the query parameters of the next one."""
+def page(request: Request, results: list[Any] | orjson.Fragment, *, more: dict[str, Any] | None) -> HttpResponse:
+    """One page of a list, which may be JSON already; ``more`` are the query parameters of the next one."""
     following = None
     if more is not None:
         query = {**request.query_params.dict(), **more}

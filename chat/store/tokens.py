@@ -34,12 +34,24 @@ def create_token(username: str, name: str = "") -> str:
 
 def find_token(token: str) -> ApiToken | None:
     """The token's row with its user, who is active; None for any other. Notes that it was used."""
-    try:
-        found = ApiToken.objects.select_related("user").get(digest=digest(token), revoked_at__isnull=True)
-    except ApiToken.DoesNotExist:
+    alias, users = connection().alias, get_user_model()
+    # Put together by hand: Django takes four times as long to make this statement as to run it, for every request.
+    table, key = map(connection().ops.quote_name, (users._meta.db_table, str(users._meta.pk.column)))
+    holders = users._base_manager.using(alias).raw(
+        f"""
+        SELECT holder.*, t.id AS chat_token_id, t.last_used_at AS chat_token_used_at
+          FROM chat_api_tokens t
+          JOIN {table} holder ON holder.{key} = t.user_id
+         WHERE t.digest = %s AND t.revoked_at IS NULL
+        """,
+        [digest(token)],
+    )
+    holder: Any = next(iter(holders), None)
+    if holder is None or not holder.is_active:
         return None
-    if not found.user.is_active:
-        return None
+    names = ("id", "user_id", "last_used_at")
+    found = ApiToken.from_db(alias, names, (holder.chat_token_id, holder.pk, holder.chat_token_used_at))
+    found.user = holder
     # By our own clock, which is near enough for a minute: asking the database is a round trip for every request.
     if found.last_used_at is None or found.last_used_at < timezone.now() - USED_EVERY:
         stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=Now() - USED_EVERY)
