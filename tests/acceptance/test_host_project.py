@@ -153,7 +153,8 @@ def test_a_turn_is_sent_streamed_resumed_and_read_under_another_prefix(badge: ht
     cursor = events[3].cursor
     again = badge.get("/api/chat/t1/stream", params={"after": cursor})
     assert sse.parse(again.content) == events[4:]
-    (thread,) = badge.get("/api/threads/").json()["results"]
+    threads = badge.get("/api/threads/").json()["results"]
+    (thread,) = (one for one in threads if one["client_id"] == "t1")
     page = badge.get("/api/threads/t1/messages/", params={"limit": 1})
     assert page.headers["X-Stamp"] == "the host was here"
     following = page.json()["next"]
