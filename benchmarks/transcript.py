@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median
@@ -19,7 +20,7 @@ import psycopg
 
 from benchmarks.client import Target
 from benchmarks.processes import used
-from benchmarks.report import Row, as_json, table
+from benchmarks.report import Row, hand_on
 from benchmarks.stage import Stage
 
 FILL = """
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=40, help="of each view a round")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the row there as well")
     chosen = parser.parse_args()
+    began = time.monotonic()
     with Stage() as stage:
         with psycopg.connect(stage.dsn, autocommit=True) as connection:
             connection.execute(FILL)
@@ -73,9 +75,7 @@ def main() -> None:
         note=f"{one:.2f} ms of CPU against {two:.2f} of a ModelSerializer; PostgreSQL's {beside:.2f} and "
         f"{and_beside:.2f}; {sizes[0]:,} and {sizes[1]:,} bytes",
     )
-    print(table([row]))
-    if chosen.json:
-        chosen.json.write_text(as_json([row], {"requests": chosen.requests, "rounds": chosen.rounds}))
+    hand_on([row], time.monotonic() - began, chosen.json)
 
 
 def _answer(asked: HTTPConnection, target: Target, path: str) -> bytes:
