@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +19,8 @@ from chat.store.begin import begin_turn_in
 from chat.store.scope import Scope
 from chat.store.sql import one_transaction
 from chat.store.turn_news import receivers_told
-from tests.asgi_client import Client
+from chatproject.asgi import application
+from tests.asgi_client import Client, said
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 Heard = list[tuple[str, dict[str, Any]]]
@@ -99,3 +102,31 @@ def test_nobody_hears_of_what_was_rolled_back(user: AbstractUser, heard: Heard) 
             transaction.set_rollback(not committed)
         receivers_told(20)
         assert [what for what, _ in heard] == ["started"] * committed
+
+
+async def test_a_process_that_ends_lets_its_receivers_hear_of_the_turns_it_ends(client: Client, heard: Heard) -> None:
+    """A server kills itself with the signal it got, and waits for no thread."""
+    reached, released = threading.Event(), threading.Event()
+
+    def slow(**facts: Any) -> None:
+        reached.set()
+        released.wait(20)
+
+    turn_started.connect(slow)
+    said_to, says = asyncio.Queue[dict[str, Any]](), asyncio.Queue[dict[str, Any]]()
+    process = asyncio.create_task(application({"type": "lifespan"}, said_to.get, says.put))
+    await said_to.put({"type": "lifespan.startup"})
+    assert (await says.get())["type"] == "lifespan.startup.complete"
+    try:
+        async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as stream:
+            await asyncio.to_thread(reached.wait, 20)
+            await said_to.put({"type": "lifespan.shutdown"})
+            await stream.body()  # the turn has ended, and its receivers are still at its beginning
+            assert says.empty()
+            released.set()
+            assert (await says.get())["type"] == "lifespan.shutdown.complete"
+    finally:
+        turn_started.disconnect(slow)
+        released.set()
+        await process
+    assert [(what, facts.get("status")) for what, facts in heard] == [("started", None), ("ended", "interrupted")]
