@@ -54,7 +54,7 @@ format: $(VENV)/.dev
 lock: $(VENV)/.dev
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make lock" \
-	    pyproject.toml -o requirements.txt
+	    pyproject.toml --extra metrics -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make lock" \
 	    pyproject.toml --extra dev -c requirements.txt -o requirements-dev.txt
 

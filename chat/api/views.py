@@ -32,6 +32,7 @@ from chat.protocol import sanitize
 from chat.protocol.requests import lenient, parse
 from chat.store.scope import Scope
 from chat.store.sql import UNAVAILABLE, in_transactions_of_its_own
+from chat.telemetry import event
 
 logger = logging.getLogger(__name__)
 B = TypeVar("B", bound=BaseModel)
@@ -133,14 +134,15 @@ class ChatView(APIView):
         if isinstance(exc, APIException):
             status, body = wire.from_framework(exc)
             response = answer(body, status=status)
-            if header := getattr(exc, "auth_header", None):
-                response["WWW-Authenticate"] = header
+            if status == 401:
+                response["WWW-Authenticate"] = self.get_authenticate_header(self.request)
             return response
+        place = type(self).__name__
         if isinstance(exc, UNAVAILABLE):
-            logger.error("%s: the database does not answer", type(self).__name__)
+            logger.error("%s: the database does not answer", place, extra=event("database_away", place=place))
             exc = Unavailable()
         elif not isinstance(exc, ChatError):
-            logger.error("%s failed", type(self).__name__, exc_info=exc)
+            logger.error("%s failed", place, exc_info=exc, extra=event("request_failed", place=place))
             exc = InternalError()
         return HttpResponse(
             wire.body_of(exc),

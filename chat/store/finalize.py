@@ -19,6 +19,7 @@ from chat.store.sql import UNAVAILABLE, DatabaseError, encoded, one_transaction,
 from chat.store.stream_log import CHANNEL, LogRow, news
 from chat.store.turns import THREAD_CHANNEL, StoredTurn
 from chat.store.usage import USAGE_AGAIN, USAGE_COLUMNS, USAGE_VALUES, UsageFigures
+from chat.telemetry import event
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,8 @@ def finalize_assistant_turn(
     except UNAVAILABLE:
         raise  # no database: nothing was wrong with the usage
     except DatabaseError:
-        logger.exception("usage of turn %s could not be written; its answer is", turn.pk)
+        told = event("usage_not_written", turn=turn.pk, conversation=turn.conversation)
+        logger.exception("usage of turn %s could not be written; its answer is", turn.pk, extra=told)
         ended = _end_without_usage(end, turn, parts, metadata, ending)
         usage = UsageFigures()
     if ended in OVER and turn.status != TurnStatus.QUEUED:
@@ -114,7 +116,8 @@ def _end_without_usage(
             with undone_on_error():
                 rows(LATE_USAGE, turn=turn.pk, **UsageFigures().parameters())
         except DatabaseError:
-            logger.exception("turn %s has no usage row", turn.pk)
+            told = event("usage_missing", turn=turn.pk, conversation=turn.conversation)
+            logger.exception("turn %s has no usage row", turn.pk, extra=told)
     return ended
 
 

@@ -14,6 +14,7 @@ from chat.models import Turn
 from chat.signals import turn_ended, turn_started
 from chat.store.sql import connection
 from chat.store.turns import StoredTurn
+from chat.telemetry import event
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ def _hand_over(signal: Signal, facts: dict[str, Any]) -> None:
     try:
         _thread().submit(_send, signal, facts)
     except RuntimeError:  # the interpreter is about to exit
-        logger.warning("turn %s: its receivers were not told, the process ends", facts["turn"])
+        told = event("receivers_not_told", turn=facts["turn"])
+        logger.warning("turn %s: its receivers were not told, the process ends", facts["turn"], extra=told)
 
 
 def _send(signal: Signal, facts: dict[str, Any]) -> None:

@@ -17,7 +17,18 @@ from tests.asgi_client import Client
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 # What is no API: pages and probes, and the schema itself.
-OTHERS = {"chat-home", "chat-thread", "login", "logout", "thread-socket", "healthz", "readyz", "schema", "docs"}
+OTHERS = {
+    "chat-home",
+    "chat-thread",
+    "login",
+    "logout",
+    "thread-socket",
+    "healthz",
+    "readyz",
+    "metrics",
+    "schema",
+    "docs",
+}
 
 
 async def schema(client: Client) -> dict[str, Any]:

@@ -49,6 +49,12 @@ async def test_every_frame_of_the_page_is_true(client: Client) -> None:
         approve["approve"]["decisions"][0] |= {"tool_call_id": turn["approvals"][0]["tool_call_id"]}
         await tab.say(approve)
         heard += await tab.until(turn_id="m3", status="completed")
+        answer = (await client.request("GET", f"/api/threads/{thread}/messages/")).json()["results"][1]["id"]
+        again = {"id": thread, "messages": [], "trigger": "regenerate-message", "messageId": answer}
+        assert (await client.request("POST", "/api/chat", again)).status == 200
+        heard += await tab.until(trigger="regenerate", status="completed")
+        assert (await client.request("POST", f"/api/messages/{answer}/restore/")).status == 200
+        heard.append(await tab.hear() or pytest.fail("the socket was closed"))
     for example in told("server"):
         assert any(shape(frame) == shape(example) for frame in heard), example
 
