@@ -42,8 +42,8 @@ async def upload(client: Client, content: bytes, name: str = "a.txt", kind: str 
 
 
 @pytest.fixture(autouse=True)
-def _empty_storage() -> Any:
-    yield
+def _empty_storage() -> None:
+    """Of what other tests have left."""
     for key in storage().listdir("chat")[1] if storage().exists("chat") else []:
         storage().delete(f"chat/{key}")
 

@@ -10,7 +10,8 @@ from chat.errors import ThreadBusy, ThreadNotFound, TurnConflict
 from chat.models import Message, Role, TokenUsage, Turn, TurnStatus
 from chat.store.begin import NewUserMessage, begin_turn, persist_assistant_shell
 from chat.store.finalize import Ended, finalize_assistant_turn
-from chat.store.messages import append_message, persist_user_turn, read_messages
+from chat.store.message_pages import read_messages
+from chat.store.messages import append_message, persist_user_turn
 from chat.store.scope import Scope
 from chat.store.threads import delete_thread, open_thread
 from chat.store.turns import StoredTurn, live_turn, request_stop
