@@ -16,6 +16,9 @@ DEFAULTS: dict[str, Any] = {
     # Dotted path of the object that answers: see chat/agents/base.py. Empty: chat.agents.pydantic_ai where one of the
     # next two is set, else the demo agent.
     "AGENT": "",
+    # Who runs turns: "process", the one that takes the send; "worker", processes of their own (``run_turns``), which a
+    # deploy of the web servers does not touch. See docs/workers.md.
+    "RUNNER": "process",
     # Dotted path of the class that says who sees and who writes which thread: see chat/access/policy.py.
     "ACCESS_POLICY": "chat.access.policy.OwnerOnly",
     # What chat.agents.pydantic_ai drives: dotted path of a Pydantic AI agent, or of a function that makes one. Empty: a

@@ -184,10 +184,15 @@ for name, default in conf.DEFAULTS.items():
     if (value := READERS[type(default)](f"CHAT_{name}", None)) is not None:
         globals()[f"CHAT_{name}"] = value
 
+# Where workers run the turns: the tables of their jobs come with `migrate`.
+if globals().get("CHAT_RUNNER") == "worker":
+    INSTALLED_APPS += ["procrastinate.contrib.django"]
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {"procrastinate": {"level": "WARNING"}},  # else two lines a turn
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
 }

@@ -8,7 +8,7 @@ from chat.models import TurnStatus
 from chat.streams import listen
 from chat.streams.threads import end_watching
 from chat.streams.writer import writer
-from chat.turns import run
+from chat.turns import run, runner
 from chat.turns.heartbeat import start_heartbeat, stop_heartbeat
 
 # How long the sockets may take to be told of the last turns' ends, and closed.
@@ -23,6 +23,7 @@ def start_process() -> None:
         return
     if stop_here not in listen.stop_handlers:
         listen.stop_handlers.append(stop_here)
+        run.on_free = lambda conversation: runner.move_on(lambda: [conversation])
     listen.listen()
     start_heartbeat()
 

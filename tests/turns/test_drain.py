@@ -11,6 +11,7 @@ from chat.models import Turn
 from chat.store.queue import waiting_threads
 from chat.turns import run
 from chat.turns.process import end_process
+from chat.turns.runner import move_on
 from tests.asgi_client import Client
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
 from tests.turns.held import held_at
@@ -65,5 +66,5 @@ async def test_a_queued_turn_is_left_to_other_processes(client: Client) -> None:
     assert (await client.send("t2", "Hello")).json()["error"]["code"] == "server_full"
     run.accept_turns_again()  # "another process"
     await client.request("GET", "/api/chat/t1/stream")
-    run.move_on(waiting_threads)
+    move_on(waiting_threads)
     assert (await second).chunks()[-1]["type"] == "finish"
