@@ -17,7 +17,6 @@ from chat.store.access import policy_problems
 from chat.store.reconcile_runs import why_not
 from chat.store.sql import DatabaseError, connection
 from chat.turns.prices import wrong_prices
-from chat.turns.runner import RUNNERS
 
 
 @checks.register("chat")
@@ -73,8 +72,8 @@ def check_runner(
 ) -> list[checks.CheckMessage]:
     """The tables only where the database is asked to be looked at, as in ``check_phase``."""
     name = conf.get("RUNNER")
-    if name not in RUNNERS:
-        return [checks.Error(f"CHAT_RUNNER = {name!r} is none of {', '.join(RUNNERS)}.", id="chat.E030")]
+    if name not in conf.RUNNERS:
+        return [checks.Error(f"CHAT_RUNNER = {name!r} is none of {', '.join(conf.RUNNERS)}.", id="chat.E030")]
     if name != "worker":
         return []
     problem = None

@@ -130,6 +130,10 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+# What CHAT_RUNNER may be.
+RUNNERS = ("process", "worker")
+
+
 class Phase(StrEnum):
     """COPILOT_MESSAGES_PHASE: where the roll-out of the mirror is. One step at a time, in either direction."""
 

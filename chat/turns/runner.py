@@ -76,7 +76,7 @@ class ByWorkers:
         return True
 
 
-RUNNERS: dict[str, Runner] = {"process": InThisProcess(), "worker": ByWorkers()}
+RUNNERS: dict[str, Runner] = dict(zip(conf.RUNNERS, (InThisProcess(), ByWorkers()), strict=True))
 
 
 def runner() -> Runner:

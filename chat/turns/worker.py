@@ -62,7 +62,8 @@ async def _serve(concurrency: int) -> None:
     connector = PsycopgConnector(kwargs=listen_parameters(), min_size=1, max_size=CONNECTIONS)
     app = App(connector=connector)
     app.task(name=jobs.TASK, queue=jobs.QUEUE)(run_turn)
-    async with app.open_async():
+    try:
+        await app.open_async()
         await app.run_worker_async(
             queues=[jobs.QUEUE],
             name=process_name(),
@@ -73,6 +74,8 @@ async def _serve(concurrency: int) -> None:
             delete_jobs="always",
             install_signal_handlers=False,
         )
+    finally:
+        await app.close_async()  # also what was not open yet
 
 
 async def run_turn(turn: int, epoch: int) -> None:

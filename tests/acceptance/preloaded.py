@@ -20,7 +20,7 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.acceptance.server import READY_WITHIN, ROOT, Server
+from tests.acceptance.server import READY_WITHIN, ROOT, Server, serves_as_worker
 
 # What costs time to import and knows nothing of chat.
 HEAVY = [
@@ -44,10 +44,10 @@ HEAVY = [
 class Nursery:
     """The process that forks them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: object) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        environment = Server(folder, DATABASE_URL="postgresql:///none").environment
+        environment = Server(folder, DATABASE_URL="postgresql:///none", **settings).environment
         self._process = subprocess.Popen(
             [sys.executable, __file__],
             cwd=ROOT,
@@ -75,12 +75,18 @@ class Nursery:
 
 
 class Preloaded(Server):
-    """One of them; ``fault`` is where it strikes, see ``faults``."""
+    """One of them; ``fault`` is where it strikes, see ``faults``. With a ``concurrency`` it is a worker that runs so
+    many turns at once.
+    """
 
-    def __init__(self, nursery: Nursery, url: str, fault: str = "", **settings: object) -> None:
+    def __init__(
+        self, nursery: Nursery, url: str, fault: str = "", concurrency: int | None = None, **settings: object
+    ) -> None:
         super().__init__(nursery.folder, prepared=True, DATABASE_URL=url)
         self.nursery = nursery
+        self.concurrency = concurrency
         self.order = {"url": url, "port": self.port, "log": str(self.log), "fault": fault, "settings": settings}
+        self.order["concurrency"] = concurrency
         self.pid = 0
 
     def launch(self, *command: str) -> None:
@@ -93,6 +99,9 @@ class Preloaded(Server):
                 raise RuntimeError(f"The server did not start:\n{self.log.read_text()}")
             time.sleep(0.02)
         return time.monotonic() - self.launched
+
+    def answers(self) -> bool:
+        return serves_as_worker(self.log) if self.concurrency else super().answers()
 
     def state(self) -> str:
         """The letter that ps shows: T for one that was stopped; empty for one that is gone."""
@@ -127,8 +136,9 @@ def main() -> None:
         print(pid, flush=True)
 
 
-def serve(url: str, port: int, log: str, fault: str, settings: dict[str, Any]) -> None:
+def serve(url: str, port: int, log: str, fault: str, settings: dict[str, Any], concurrency: int | None) -> None:
     from django.conf import settings as django_settings
+    from django.core.management import call_command
     from django.db import connections
     from uvicorn.main import main as uvicorn
 
@@ -145,7 +155,10 @@ def serve(url: str, port: int, log: str, fault: str, settings: dict[str, Any]) -
     for name, value in settings.items():
         setattr(django_settings, name, value)
     arm(fault)
-    uvicorn(SERVERS["uvicorn"]("127.0.0.1", port, "chatproject.asgi:application")[1:])
+    if concurrency:
+        call_command("run_turns", concurrency=concurrency)
+    else:
+        uvicorn(SERVERS["uvicorn"]("127.0.0.1", port, "chatproject.asgi:application")[1:])
     os._exit(0)
 
 

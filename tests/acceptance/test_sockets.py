@@ -73,7 +73,7 @@ def test_a_socket_follows_a_thread_through_turns_of_two_processes(
             until(socket, "streaming")
             assert server.process
             begun = time.monotonic()
-            server.process.send_signal(signal.SIGTERM)
+            server.send(signal.SIGTERM)
             until(socket, "interrupted")
             with pytest.raises(ConnectionClosed):
                 until(socket, "never")

@@ -32,6 +32,8 @@ class Command(BaseCommand):
         if concurrency < 1:
             raise CommandError("--concurrency is 1 or more.")
         self.check(tags=[Tags.database], databases=list(settings.DATABASES))
+        self.stdout.write(f"Runs the turns that others begin, at most {concurrency} at once.")
+        self.stdout.flush()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_work(concurrency))
 
