@@ -42,6 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(HERE).parts[0] in ALONE:
             item.add_marker(pytest.mark.alone)
+        if item.get_closest_marker("in_process") and conf.get("RUNNER") == "worker":
+            item.add_marker(pytest.mark.skip("with workers it is otherwise: see tests/acceptance/test_workers.py"))
 
 
 @pytest.fixture(scope="session")

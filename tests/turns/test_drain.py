@@ -19,6 +19,7 @@ from tests.turns.held import held_at
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 
 
+@pytest.mark.in_process  # what was begun waits for another worker
 @pytest.mark.parametrize("point", ["begin:before", "begin:after"])
 async def test_a_turn_that_is_just_being_begun_is_ended_by_the_drain(client: Client, point: str) -> None:
     with held_at(point) as (reached, released):
@@ -53,6 +54,7 @@ async def test_a_send_that_waits_for_a_stop_begins_nothing_in_a_process_that_end
     assert await Turn.objects.acount() == 1
 
 
+@pytest.mark.in_process  # it is begun, and waits for another worker
 async def test_a_queued_turn_is_left_to_other_processes(client: Client) -> None:
     first = asyncio.create_task(client.send("t1", "/hang", "m1"))
     while not await Turn.objects.filter(turn_id="m1").aexists():
