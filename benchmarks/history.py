@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import signal
 import sys
 import time
@@ -21,7 +20,7 @@ from benchmarks import history_reads
 from benchmarks.history_data import Shape, shape
 from benchmarks.history_steps import History, Took
 from benchmarks.processes import quiet
-from benchmarks.report import Row, as_json, table
+from benchmarks.report import Row, hand_on, say
 from benchmarks.stage import PRODUCTION, Stage
 
 # Cores that others may use of the machine before a measurement counts as disturbed.
@@ -99,7 +98,7 @@ def _round(history: History, patience: float) -> dict[str, Took]:
     for name, measure in steps:
         quiet(DISTURBED, patience)
         found[name] = measure()
-        _say(f"{name}: {found[name].line()}")
+        say(f"{name}: {found[name].line()}")
     return found
 
 
@@ -119,11 +118,11 @@ def measure(wanted: Shape, rounds: int, patience: float, *, quick: bool) -> list
         os.environ.update(PRODUCTION, DATABASE_URL=stage.dsn, DJANGO_SETTINGS_MODULE="chatproject.settings")
         django.setup()
         history = History(stage, wanted)
-        _say(f"{history.chats:,} chats, {history.messages:,} messages, {history.size / 1e6:,.0f} MB of JSON")
+        say(f"{history.chats:,} chats, {history.messages:,} messages, {history.size / 1e6:,.0f} MB of JSON")
         for source in (bulk_rows(history, rounds, patience), history_reads.rows(history, quick=quick)):
             for row in source:
                 rows.append(row)
-                _say("  ".join(cell for cell in row.cells() if cell))
+                say("  ".join(cell for cell in row.cells() if cell))
     return rows
 
 
@@ -143,15 +142,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with the database, not without
     begun = time.monotonic()
     rows = measure(shape(options.chats, bad=options.bad), options.rounds, options.patience, quick=options.quick)
-    about = {"python": platform.python_version(), "cores": os.cpu_count(), "seconds": round(time.monotonic() - begun)}
-    print(f"\n{table(rows)}\n\n" + ", ".join(f"{name} {value}" for name, value in about.items()))
-    if options.json:
-        options.json.write_text(as_json(rows, about))
-
-
-def _say(line: str) -> None:
-    """Progress; the table is what is handed on."""
-    print(line, file=sys.stderr, flush=True)
+    hand_on(rows, time.monotonic() - begun, options.json)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 
@@ -76,8 +80,18 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join(result)
 
 
-def as_json(rows: Iterable[Row], about: dict[str, Any]) -> str:
-    return json.dumps({**about, "rows": [row.as_json() for row in rows]}, indent=2, ensure_ascii=False)
+def hand_on(rows: list[Row], seconds: float, path: Path | None) -> None:
+    """Print what a run of ``seconds`` found; with a ``path``, write it there as JSON."""
+    about = {"python": platform.python_version(), "cores": os.cpu_count(), "seconds": round(seconds)}
+    print(f"\n{table(rows)}\n\n" + ", ".join(f"{name} {value}" for name, value in about.items()))
+    if path:
+        found = {**about, "rows": [row.as_json() for row in rows]}
+        path.write_text(json.dumps(found, indent=2, ensure_ascii=False))
+
+
+def say(line: str) -> None:
+    """Progress; the table is what is handed on."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def _number(value: float) -> str:

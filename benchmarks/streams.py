@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import signal
 import sys
 import time
@@ -20,7 +19,7 @@ from statistics import median
 from benchmarks import client
 from benchmarks.client import Client, Span, Target
 from benchmarks.processes import quiet
-from benchmarks.report import Row, as_json, table
+from benchmarks.report import Row, hand_on, say
 from benchmarks.stage import Stage
 from benchmarks.statements import logged, reads_of_the_log, trips_of_a_turn
 
@@ -118,7 +117,7 @@ class Benchmark:
                     ramp=sizes.ramp if turns != 1 else 0.0,
                     warm=sizes.warm,
                 )
-                _say(f"{name}: {found[name].line()}")
+                say(f"{name}: {found[name].line()}")
             rounds.append(found)
             if all(map(_is_calm, found.values())):
                 calm.append(found)
@@ -221,7 +220,7 @@ class Benchmark:
                 spans.append(
                     self.load.run(client.fan_out, subject, sizes.readers, FAST, seconds=sizes.seconds, warm=sizes.warm)
                 )
-                _say(f"fan-out: {spans[-1].line()}")
+                say(f"fan-out: {spans[-1].line()}")
             reads = reads_of_the_log(log.take())
         what = f"{sizes.readers} readers of one turn, {FAST} tokens/s"
         yield Row(f"{what}: reads of the log", reads, "", at_most=0)
@@ -277,7 +276,7 @@ def measure(sizes: Sizes, servers: list[str], modes: list[str]) -> list[Row]:
         with Stage() as stage:
             for row in Benchmark(stage, load, sizes).rows(servers, modes):
                 rows.append(row)
-                _say("  ".join(cell for cell in row.cells() if cell))
+                say("  ".join(cell for cell in row.cells() if cell))
     finally:
         load.close()
     return rows
@@ -315,15 +314,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with the servers, not without
     begun = time.monotonic()
     rows = measure(sizes, options.servers.split(","), options.modes.split(","))
-    about = {"python": platform.python_version(), "cores": os.cpu_count(), "seconds": round(time.monotonic() - begun)}
-    print(f"\n{table(rows)}\n\n" + ", ".join(f"{name} {value}" for name, value in about.items()))
-    if options.json:
-        options.json.write_text(as_json(rows, about))
-
-
-def _say(line: str) -> None:
-    """Progress; the table is what is handed on."""
-    print(line, file=sys.stderr, flush=True)
+    hand_on(rows, time.monotonic() - begun, options.json)
 
 
 if __name__ == "__main__":

@@ -93,9 +93,14 @@ SELECT (SELECT count(*) FROM tokens) AS tokens, (SELECT count(*) FROM quotas) AS
        (SELECT count(*) FROM files) AS attachments,
        (SELECT coalesce(sum(size), 0)::bigint FROM files) AS attachment_bytes
 """
+TURNS_AND_LOGS = """
+       (SELECT count(*) FROM chat_turns WHERE {key} IN (SELECT id FROM doomed)) AS turns,
+       (SELECT count(*) FROM chat_stream_events e JOIN chat_turns t ON t.id = e.turn_id
+         WHERE t.{key} IN (SELECT id FROM doomed)) AS log_rows
+"""
 # Messages, turns, logs and search entries go with their thread, elements and mirror with their chat: the database's
 # foreign keys see to it. They are counted before.
-THREADS = """
+THREADS = f"""
 WITH doomed AS (
     SELECT id FROM chat_threads WHERE owner_id = %(user)s ORDER BY id LIMIT %(batch)s FOR UPDATE
 ), files AS (
@@ -103,26 +108,20 @@ WITH doomed AS (
      WHERE thread_id IN (SELECT id FROM doomed)
 ), counted AS MATERIALIZED (
     SELECT (SELECT count(*) FROM chat_messages WHERE thread_id IN (SELECT id FROM doomed)) AS messages,
-           (SELECT count(*) FROM chat_turns WHERE thread_id IN (SELECT id FROM doomed)) AS turns,
            (SELECT count(*) FROM chat_search WHERE thread_id IN (SELECT id FROM doomed)) AS search_entries,
-           (SELECT count(*) FROM chat_stream_events e JOIN chat_turns t ON t.id = e.turn_id
-             WHERE t.thread_id IN (SELECT id FROM doomed)) AS log_rows
-), gone AS (
+{TURNS_AND_LOGS.format(key="thread_id")}), gone AS (
     DELETE FROM chat_threads WHERE id IN (SELECT id FROM doomed) RETURNING id
 )
 SELECT (SELECT count(*) FROM gone) AS erased, (SELECT count(*) FROM gone) AS threads, counted.* FROM counted
 """
-CHATS = """
+CHATS = f"""
 WITH doomed AS (
     SELECT id, messages FROM copilot_chats WHERE user_id = %(user)s ORDER BY id LIMIT %(batch)s FOR UPDATE
 ), counted AS MATERIALIZED (
     SELECT (SELECT coalesce(sum(CASE jsonb_typeof(messages) WHEN 'array' THEN jsonb_array_length(messages) END), 0)
               FROM doomed)::bigint AS array_elements,
            (SELECT count(*) FROM copilot_chat_messages WHERE chat_id IN (SELECT id FROM doomed)) AS mirror_rows,
-           (SELECT count(*) FROM chat_turns WHERE copilot_chat_id IN (SELECT id FROM doomed)) AS turns,
-           (SELECT count(*) FROM chat_stream_events e JOIN chat_turns t ON t.id = e.turn_id
-             WHERE t.copilot_chat_id IN (SELECT id FROM doomed)) AS log_rows
-), gone AS (
+{TURNS_AND_LOGS.format(key="copilot_chat_id")}), gone AS (
     DELETE FROM copilot_chats WHERE id IN (SELECT id FROM doomed) RETURNING id
 )
 SELECT (SELECT count(*) FROM gone) AS erased, (SELECT count(*) FROM gone) AS copilot_chats, counted.* FROM counted

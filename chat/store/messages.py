@@ -10,6 +10,7 @@ import orjson
 
 from chat.errors import Contention, MessageNotFound, TurnNotFound
 from chat.models import BUSY, ENDED
+from chat.protocol.usage import COUNTS
 from chat.store.scope import VISIBLE_THREAD, WRITABLE_THREAD, Scope
 from chat.store.sql import ATTEMPTS, IntegrityError, encoded, row, rows, undone_on_error, violated
 from chat.store.threads import require_thread, require_writable
@@ -325,15 +326,7 @@ def read_question(scope: Scope, turn: StoredTurn) -> StoredMessage:
         return stored_message(found)
 
 
-USAGE_SHOWN = (
-    "prompt_tokens",
-    "completion_tokens",
-    "total_tokens",
-    "cached_tokens",
-    "reasoning_tokens",
-    "cost_micros",
-    "source",
-)
+USAGE_SHOWN = (*COUNTS, "source")
 
 
 def stored_message(found: dict[str, Any], *, created: bool = False) -> StoredMessage:

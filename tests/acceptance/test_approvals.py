@@ -56,9 +56,9 @@ def test_one_who_reads_elsewhere_is_told_both_legs(database: Database, nursery: 
     with running(here, there), here.client(database.token) as client, there.client(database.token) as elsewhere:
         own = Reader(client, "POST", "/api/chat", json=said("t1", "/approve", "m1"))
         own.until(b"text-delta")
-        other = Reader(elsewhere, "GET", "/api/chat/t1/stream")
-        assert own.whole() == other.whole()
         turn = own.chunks[1]["data"]["turn"]
+        other = Reader(elsewhere, "GET", f"/api/turns/{turn}/stream")
+        assert own.whole() == other.whole()
         (call,) = client.get(f"/api/turns/{turn}").raise_for_status().json()["approvals"]
         decision = {"tool_call_id": call["tool_call_id"], "approved": False}
         elsewhere.post(f"/api/turns/{turn}/approvals/", json={"decisions": [decision]}).raise_for_status()

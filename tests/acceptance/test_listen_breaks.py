@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.database import running
 from tests.acceptance.followers import Follower, assert_ended_as_shown
 from tests.acceptance.postgres_owners import shared_folder
 from tests.acceptance.restartable_postgres import Cluster, running_cluster
@@ -33,13 +34,8 @@ def servers(reachable: Path, cluster: Cluster) -> Iterator[tuple[Server, Server]
     # A process that did not hear looks by itself only once in ten minutes: what is read here is read by its ears.
     settings = {"DATABASE_URL": cluster.url, "CHAT_LISTEN_CHECK_SECONDS": 600}
     pair = (Server(reachable, **settings), Server(reachable, **settings))
-    try:
-        for server in pair:
-            server.start()
+    with running(pair[0]), running(pair[1]):  # the first makes the tables
         yield pair
-    finally:
-        for server in pair:
-            server.stop()
 
 
 def ears(cluster: Cluster) -> set[int]:

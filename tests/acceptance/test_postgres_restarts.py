@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.acceptance.database import running
 from tests.acceptance.followers import Follower, assert_ended_as_shown
 from tests.acceptance.postgres_owners import shared_folder
 from tests.acceptance.restartable_postgres import Cluster, running_cluster
@@ -35,13 +36,8 @@ def cluster(reachable: Path) -> Iterator[Cluster]:
 def servers(reachable: Path, cluster: Cluster) -> Iterator[tuple[Server, Server]]:
     settings = {"DATABASE_URL": cluster.url, "DATABASE_POOL": POOL}
     pair = (Server(reachable, **settings), Server(reachable, **settings))
-    try:
-        for server in pair:
-            server.start()
+    with running(pair[0]), running(pair[1]):  # the first makes the tables
         yield pair
-    finally:
-        for server in pair:
-            server.stop()
 
 
 def one_restart(

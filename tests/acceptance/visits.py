@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from chat.management.commands.serve import DEMO
 from tests.acceptance.database import Database, Postgres, running
 from tests.acceptance.preloaded import Nursery, Preloaded
+from tests.acceptance.server import Server
 from tests.clients.driver import VERSIONS, Browser, Page, browser
 from tests.clients.oracle import expected
 from tests.invariants import assert_database_is_sound
@@ -107,7 +109,14 @@ def words(message: dict[str, Any]) -> str:
 @pytest.fixture(scope="module")
 def place(postgres: Postgres, nursery: Nursery) -> Iterator[Place]:
     database = postgres.database()
-    server = Preloaded(nursery, database.url, CHAT_AGENT="tests.acceptance.scripted_agent.agent")
+    with served(
+        Preloaded(nursery, database.url, CHAT_AGENT="tests.acceptance.scripted_agent.agent"), database
+    ) as place:
+        yield place
+
+
+@contextmanager
+def served(server: Server, database: Database) -> Iterator[Place]:
     with (
         running(server),
         browser(server.url, session_of(server.url)) as mine,

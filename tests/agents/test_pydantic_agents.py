@@ -88,6 +88,7 @@ async def test_tools_that_need_approval_wait_for_it_and_run_as_a_person_decides(
     turn = await assert_shown_is_stored(await whole(client, waiting))
     parts: list[dict[str, Any]] = (await Message.objects.aget(turn_id=turn.turn_id, role="assistant")).parts
     tools = {part["toolCallId"]: part for part in parts if "toolCallId" in part}
+    assert list(tools) == ["clock-1", "mail-1", "mail-2"]
     assert (tools["mail-1"]["input"], tools["mail-1"]["output"]) == ({"to": "anna"}, "sent to anna")
     assert tools["mail-2"]["state"] == "output-denied"
     assert tools["clock-1"]["output"] == "noon"

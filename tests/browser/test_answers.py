@@ -17,6 +17,7 @@ async def test_reasoning_is_shown_folded_and_reads_the_same_after_a_reload(scree
 
 async def test_a_tool_call_is_a_card_with_name_state_input_and_output(screen: Screen) -> None:
     answer = await screen.ask("/tool")
+    await expect(answer.locator(".text p")).to_have_count(2)  # the server's HTML has come
     shown = await answer.inner_text()
     for _ in range(2):
         card = answer.locator(".tool")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 from django.contrib.auth.models import AbstractUser
-from django.core.management import call_command
 from django.db import OperationalError, connection
 
 from benchmarks.history_data import BAD, Shape, fill
@@ -25,21 +23,14 @@ from tests.copilot.reconciling import (
     execute,
     reconciled,
 )
+from tests.migrations import migrate, migrated_again
+
+__all__ = ["migrated_again"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BEFORE_HISTORY, BEFORE_MIRROR = "0006_turns_of_a_thread", "0007_copilot_history"
 BEFORE_BACKFILL, BACKFILL = "0009_copilot_mirror_indexes", "0010_copilot_backfill"
 MIRROR = "SELECT md5(string_agg(m::text, '' ORDER BY id)) FROM copilot_chat_messages m"
-
-
-@pytest.fixture(autouse=True)
-def migrated_again() -> Iterator[None]:
-    yield
-    migrate(None)
-
-
-def migrate(target: str | None) -> None:
-    call_command("migrate", "chat", *([target] if target else []), verbosity=0, interactive=False)
 
 
 def test_every_good_element_of_a_bad_database_is_mirrored_in_order(user: AbstractUser) -> None:

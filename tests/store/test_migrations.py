@@ -1,31 +1,21 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.db import IntegrityError, OperationalError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from chat.models import Thread, TokenUsage
 from tests.factories import ThreadFactory, TurnFactory
+from tests.migrations import migrate, migrated_again
+
+__all__ = ["migrated_again"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BEFORE_USAGE_KEY = "0003_one_message_a_turn_and_role"
 USAGE_KEY = "0004_one_usage_row_a_message"
 BEFORE_MESSAGE_KEY = "0002_database_foreign_keys"
-
-
-@pytest.fixture(autouse=True)
-def migrated_again() -> Iterator[None]:
-    yield
-    migrate(None)
-
-
-def migrate(target: str | None) -> None:
-    """Bring the app's tables to a migration; None is the newest, ``zero`` none at all."""
-    call_command("migrate", "chat", *([target] if target else []), verbosity=0, interactive=False)
 
 
 def execute(statement: str, *params: Any) -> list[Any]:

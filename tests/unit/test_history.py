@@ -12,22 +12,11 @@ from hypothesis import strategies as st
 from chat.protocol.history import CUT, PROVIDER_DATA, UNFINISHED, WORDLESS, characters, model_history
 from tests.scale import LONG
 from tests.unit.provider_rules import assert_providers_accept
+from tests.unit.stored_parts import STATES
 from tests.unit.strategies import PLAIN_JSON
 
 TEXTS = st.sampled_from(["hello", "  ", "", "\n", "word " * 20, "日本", "x"])
 IDS = st.sampled_from(["call_0", "call_1", "call_0-2", "mail 7~2", ""])
-STATES = st.sampled_from(
-    [
-        "input-streaming",
-        "input-available",
-        "approval-requested",
-        "approval-responded",
-        "output-available",
-        "output-error",
-        "output-denied",
-        "odd",
-    ]
-)
 METADATA = st.sampled_from([{"pydantic_ai": {"signature": "s"}}, {}, None, "odd", {"x": 1}])
 
 

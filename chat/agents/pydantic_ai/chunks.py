@@ -117,8 +117,10 @@ class Translator:
             yield _note({"of": "compaction", "content": part.content, **_origin(part, system)})
 
     def _called(self, event: FunctionToolCallEvent | OutputToolCallEvent) -> Iterator[Chunk]:
-        # Of a call that was streamed this is a repetition, which canonical order drops.
-        yield _input(event.part, None)
+        # Of a call that was streamed this is a repetition, which canonical order drops. Before the run's first response
+        # it is one of an earlier leg, which was decided on: denied, it is over, and would come back as another call.
+        if self._response:
+            yield _input(event.part, None)
 
     def _returned(self, event: FunctionToolResultEvent | OutputToolResultEvent) -> Iterator[Chunk]:
         yield from self._result(event.part)
