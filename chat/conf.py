@@ -19,6 +19,8 @@ DEFAULTS: dict[str, Any] = {
     # Who runs turns: "process", the one that takes the send; "worker", processes of their own (``run_turns``), which a
     # deploy of the web servers does not touch. See docs/workers.md.
     "RUNNER": "process",
+    # The queue of their jobs: workers run the turns of the web servers that name the same one.
+    "WORKER_QUEUE": "chat",
     # Dotted path of the class that says who sees and who writes which thread: see chat/access/policy.py.
     "ACCESS_POLICY": "chat.access.policy.OwnerOnly",
     # What chat.agents.pydantic_ai drives: dotted path of a Pydantic AI agent, or of a function that makes one. Empty: a

@@ -12,6 +12,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar
 
+from chat import conf
 from chat.store.queue import PATIENCE
 from chat.store.sql import connection, one_transaction, row, rows
 from chat.store.turns import StoredTurn
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from procrastinate.jobs import JobDeferrer
 
 APPLICATION = "procrastinate.contrib.django"
-QUEUE, TASK = "chat", "chat.run_turn"
+TASK = "chat.run_turn"
 # Seconds without a sign of life after which Procrastinate takes a worker for gone, by its own default.
 STALLED_SECONDS = 30.0
 
@@ -52,12 +53,12 @@ def keep_waiting() -> None:
     """Renew the leases of turns whose job nobody has taken yet, for a worker: as long as one is alive they wait for a
     place. A turn without a job, or whose job died with its worker before the claim, is not renewed, and expires.
     """
-    rows(KEEP_WAITING, queue=QUEUE)
+    rows(KEEP_WAITING, queue=conf.get("WORKER_QUEUE"))
 
 
 def forget_lost() -> int:
     """Delete the jobs of workers that are gone; how many. Their turns have ended by their leases."""
-    found = row(FORGET_LOST, queue=QUEUE, seconds=STALLED_SECONDS)
+    found = row(FORGET_LOST, queue=conf.get("WORKER_QUEUE"), seconds=STALLED_SECONDS)
     assert found is not None
     return int(found["number"])
 
@@ -76,7 +77,7 @@ def has_tables() -> bool:
 def _job() -> JobDeferrer:
     from procrastinate import tasks
 
-    return tasks.configure_task(name=TASK, job_manager=_manager(connection().alias), queue=QUEUE)
+    return tasks.configure_task(name=TASK, job_manager=_manager(connection().alias), queue=conf.get("WORKER_QUEUE"))
 
 
 @cache

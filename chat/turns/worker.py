@@ -11,6 +11,7 @@ import logging
 
 from procrastinate import App, PsycopgConnector
 
+from chat import conf
 from chat.models import TurnStatus
 from chat.store import jobs
 from chat.store.approvals import Progress, read_progress
@@ -69,11 +70,11 @@ async def _ended(serving: asyncio.Task[None]) -> None:
 async def _serve(concurrency: int) -> None:
     connector = PsycopgConnector(kwargs=listen_parameters(), min_size=1, max_size=CONNECTIONS)
     app = App(connector=connector)
-    app.task(name=jobs.TASK, queue=jobs.QUEUE)(run_turn)
+    app.task(name=jobs.TASK)(run_turn)
     try:
         await app.open_async()
         await app.run_worker_async(
-            queues=[jobs.QUEUE],
+            queues=[conf.get("WORKER_QUEUE")],
             name=process_name(),
             concurrency=concurrency,
             fetch_job_polling_interval=POLL_SECONDS,

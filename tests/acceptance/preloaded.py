@@ -77,27 +77,49 @@ class Nursery:
 class Preloaded(Server):
     """One of them; ``fault`` is where it strikes, see ``faults``. With a ``concurrency`` it is a worker that runs so
     many turns at once.
+
+    What strikes a server or its worker strikes both, as soon as somebody looks: together they are what others call one
+    process.
     """
+
+    worker: Preloaded | None
 
     def __init__(
         self, nursery: Nursery, url: str, fault: str = "", concurrency: int | None = None, **settings: object
     ) -> None:
-        super().__init__(nursery.folder, prepared=True, DATABASE_URL=url)
-        self.nursery = nursery
-        self.concurrency = concurrency
-        self.order = {"url": url, "port": self.port, "log": str(self.log), "fault": fault, "settings": settings}
-        self.order["concurrency"] = concurrency
+        self.nursery, self.url_of_database, self.fault, self.concurrency = nursery, url, fault, concurrency
+        self.given = settings
+        named = {"CHAT_RUNNER": "worker"} if concurrency else {}
+        super().__init__(nursery.folder, prepared=True, DATABASE_URL=url, **{**settings, **named})
         self.pid = 0
+
+    def made_worker(self) -> Preloaded:
+        queue = self.settings["CHAT_WORKER_QUEUE"]
+        self.given = {**self.given, "CHAT_WORKER_QUEUE": queue}
+        return Preloaded(self.nursery, self.url_of_database, self.fault, 100, **self.given)
 
     def launch(self, *command: str) -> None:
         self.launched = time.monotonic()
-        self.pid = self.nursery.fork(self.order)
+        self.pid = self.nursery.fork(
+            {
+                "url": self.url_of_database,
+                "port": self.port,
+                "log": str(self.log),
+                "fault": self.fault,
+                "settings": self.given,
+                "concurrency": self.concurrency,
+            }
+        )
+        if self.worker:
+            self.worker.launch()
 
     def until_ready(self) -> float:
         while not self.answers():
             if not self.alive() or time.monotonic() - self.launched > READY_WITHIN:
                 raise RuntimeError(f"The server did not start:\n{self.log.read_text()}")
             time.sleep(0.02)
+        if self.worker:
+            self.worker.until_ready()
         return time.monotonic() - self.launched
 
     def answers(self) -> bool:
@@ -105,20 +127,39 @@ class Preloaded(Server):
 
     def state(self) -> str:
         """The letter that ps shows: T for one that was stopped; empty for one that is gone."""
-        with suppress(OSError):
-            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
-        return ""
+        own = state_of(self.pid)
+        if self.worker is None:
+            return own
+        theirs = state_of(self.worker.pid)
+        if own in STRUCK or theirs in STRUCK:
+            for state, other in ((own, self.worker.pid), (theirs, self.pid)):
+                with suppress(ProcessLookupError):
+                    if state in STRUCK:
+                        os.kill(other, signal.SIGSTOP if state == "T" else signal.SIGKILL)
+        return own if own in STRUCK else theirs
 
     def alive(self) -> bool:
-        return self.state() not in ("", "Z", "X")
+        return self.state() not in GONE
 
     def send(self, number: signal.Signals) -> None:
-        os.kill(self.pid, number)
+        for pid in (self.pid, *([self.worker.pid] if self.worker else [])):
+            os.kill(pid, number)
 
     def stop(self) -> None:
-        with suppress(ProcessLookupError):
-            if self.pid:
-                self.send(signal.SIGKILL)
+        for pid in (self.pid, *([self.worker.pid] if self.worker else [])):
+            with suppress(ProcessLookupError):
+                if pid:
+                    os.kill(pid, signal.SIGKILL)
+
+
+GONE = ("", "Z", "X")
+STRUCK = (*GONE, "T")
+
+
+def state_of(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return ""
 
 
 def main() -> None:

@@ -22,13 +22,11 @@ class Server:
     """One server process on a free port of loopback, with its data in ``folder``; start, stop, kill and start again.
 
     It brings its own database up, unless ``DATABASE_URL`` is among its settings; ``prepared`` says that its tables and
-    the demo account are there already. With ``CHAT_RUNNER=worker`` in the environment a worker belongs to it that
-    starts, is told and ends with it; a test that names CHAT_RUNNER itself starts its workers itself.
+    the demo account are there already. With ``CHAT_RUNNER=worker`` in the environment a worker belongs to it that runs
+    its turns, starts, is told and ends with it; a test that names CHAT_RUNNER itself starts its workers itself.
     """
 
     def __init__(self, folder: Path, *, kind: str = "uvicorn", prepared: bool = False, **settings: object) -> None:
-        by_worker = os.environ.get("CHAT_RUNNER") == "worker" and "CHAT_RUNNER" not in settings
-        self.worker = Worker(folder, **settings) if by_worker else None
         self.folder = folder
         self.kind = kind
         self.prepared = prepared
@@ -38,6 +36,13 @@ class Server:
         self.log = folder / f"server-{self.port}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.launched = 0.0
+        self.worker: Server | None = None
+        if by_workers() and "CHAT_RUNNER" not in settings:
+            self.settings["CHAT_WORKER_QUEUE"] = f"of {self.port}"
+            self.worker = self.made_worker()
+
+    def made_worker(self) -> Server:
+        return Worker(self.folder, **self.settings)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -169,6 +174,11 @@ class Server:
                 if str(self.folder).encode() in words:
                     found.append(int(folder.name))
         return found
+
+
+def by_workers() -> bool:
+    """Whether the tests are run with workers."""
+    return os.environ.get("CHAT_RUNNER") == "worker"
 
 
 class Worker(Server):

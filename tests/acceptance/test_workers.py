@@ -60,7 +60,7 @@ class Tiers:
         return self._stack.enter_context(web.client(self.database.token))
 
     def _settings(self) -> dict[str, object]:
-        return {**SETTINGS, "CHAT_LEASE_SECONDS": LEASE}
+        return {**SETTINGS, "CHAT_RUNNER": "worker", "CHAT_LEASE_SECONDS": LEASE}
 
     def _made(self, process: Preloaded) -> Preloaded:
         self._stack.callback(process.stop)
