@@ -185,7 +185,7 @@ class Worker(Server):
     """One process of ``manage.py run_turns``."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
-        super().__init__(folder, prepared=True, CHAT_RUNNER="worker", **settings)
+        super().__init__(folder, prepared=True, **{**settings, "CHAT_RUNNER": "worker"})
 
     @property
     def command(self) -> tuple[str, ...]:
