@@ -123,7 +123,7 @@ def _chain(number: signal.Signals, loop: asyncio.AbstractEventLoop, hush: _Hush)
 
     async def drain_first() -> None:
         try:
-            await end_process()
+            await end_process(last=False)
         finally:
             if hush.concerns(earlier):
                 signal.raise_signal(number)

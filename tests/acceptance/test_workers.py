@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from chat.protocol import sse
 from tests.acceptance.database import Database, Postgres, start_all
 from tests.acceptance.preloaded import Nursery, Preloaded
 from tests.acceptance.readers import Reader
@@ -130,6 +131,11 @@ def test_a_killed_worker_loses_nothing_that_was_shown(tiers: Tiers) -> None:
     assert b"w3 " in tiers.send(web, "afterwards", "/tokens 3 0").whole()
 
 
+def cursor_of(shown: bytes) -> str:
+    """Behind the last event of what was shown."""
+    return [event.cursor for event in sse.Parser().feed(shown) if event.cursor][-1]
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "deployed anew"])
 def test_a_turn_goes_on_when_its_web_server_is(tiers: Tiers, how: signal.Signals) -> None:
     before, after = tiers.web(), tiers.web()
@@ -137,14 +143,16 @@ def test_a_turn_goes_on_when_its_web_server_is(tiers: Tiers, how: signal.Signals
     reader = tiers.send(before, "t1", "/tokens 300 10", turn_id="turn")
     reader.until(b"w40 ")
     before.send(how)
-    reader.join(15)
-    shown = reader.bytes[: reader.bytes.rfind(b"\n\n") + 2]
-    cursor = reader.cursor
+    if how == signal.SIGKILL:
+        reader.join(15)
     start_all(after)
-    rest = tiers.read(after, "GET", f"/api/chat/t1/stream?after={cursor}").whole()
+    shown = reader.bytes[: reader.bytes.rfind(b"\n\n") + 2]
+    rest = tiers.read(after, "GET", f"/api/chat/t1/stream?after={cursor_of(shown)}").whole()
     (turn,) = tiers.database.sound().values()
     assert (turn.status, shown + rest) == ("completed", turn.stream)
     assert len(turn.text.split()) == 300
+    if how == signal.SIGTERM:
+        assert reader.whole() == turn.stream, "what it reads ends within the server's grace"
     assert tiers.send(after, "t1", "/tokens 300 10", turn_id="turn").whole() == turn.stream, "a retry"
 
 
