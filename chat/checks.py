@@ -49,6 +49,17 @@ def check_policy(
 def check_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     if connection().vendor != "postgresql":
         return [checks.Error("The chat tables need PostgreSQL 15 or newer.", id="chat.E002")]
+    pool = connection().settings_dict["OPTIONS"].get("pool")
+    most = pool.get("max_size", pool.get("min_size", 4)) if isinstance(pool, dict) else None  # psycopg_pool's default
+    if most == 1:
+        return [
+            checks.Error(
+                "A pool of one connection is too small.",
+                hint="The writer of the log keeps one as long as a turn is live, and whoever else needs one would wait "
+                'for it: OPTIONS["pool"]["max_size"] must be 2 or more.',
+                id="chat.E005",
+            )
+        ]
     return []
 
 
@@ -64,6 +75,43 @@ def check_server(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
             )
         ]
     return []
+
+
+# Those whose work the streams do by themselves (host names, session, login, origin), or which have none to do for an
+# answer that is no page.
+NOT_MISSED = {
+    f"django.{name}"
+    for name in (
+        "middleware.security.SecurityMiddleware",
+        "contrib.sessions.middleware.SessionMiddleware",
+        "middleware.locale.LocaleMiddleware",
+        "middleware.common.CommonMiddleware",
+        "middleware.csrf.CsrfViewMiddleware",
+        "contrib.auth.middleware.AuthenticationMiddleware",
+        "contrib.auth.middleware.LoginRequiredMiddleware",
+        "contrib.messages.middleware.MessageMiddleware",
+        "middleware.clickjacking.XFrameOptionsMiddleware",
+        "middleware.csp.ContentSecurityPolicyMiddleware",
+        "middleware.gzip.GZipMiddleware",
+        "middleware.http.ConditionalGetMiddleware",
+    )
+} | {"whitenoise.middleware.WhiteNoiseMiddleware", "csp.middleware.CSPMiddleware"}
+
+
+@checks.register("chat")
+def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    missed = [path for path in settings.MIDDLEWARE if path not in NOT_MISSED]
+    if not missed:
+        return []
+    return [
+        checks.Info(
+            f"The streams and sockets of chat do not pass through {', '.join(missed)}.",
+            hint="They stand in front of Django's handler. Who may ask is for CHAT_AUTHENTICATION_CLASSES to say; what "
+            "else must happen around them belongs into an ASGI middleware around chat.asgi: see docs/installing.md. "
+            "Silence chat.I001 when it is seen to.",
+            id="chat.I001",
+        )
+    ]
 
 
 @checks.register("chat")

@@ -29,6 +29,7 @@ DEFAULTS: dict[str, Any] = {
     # The model of a turn for which nobody chose one, as Pydantic AI names it: "openai:gpt-5". With OPENAI_BASE_URL in
     # the environment "openai:" is any server that speaks OpenAI's chat completions.
     "MODEL": "",
+    # What that model is told beforehand.
     "INSTRUCTIONS": "",
     # Other models that a client may choose, per send or per thread; "*" for any: then the agent decides.
     "MODELS": [],

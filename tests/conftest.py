@@ -19,10 +19,10 @@ from chat import conf
 from chat.access.scopes import scope_of
 from chat.store.scope import Scope
 from chat.store.tokens import create_token
+from chat.testing.client import Client
 from chat.turns import run
 from chat.turns.process import end_process
 from chatproject import embedded_postgres
-from tests.asgi_client import Client
 from tests.factories import UserFactory
 from tests.worker_beside import worker_beside
 
@@ -31,6 +31,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
+pytest_plugins = ["chat.testing.plugin"]
 # Folders of tests that drive whole servers.
 ALONE = ("acceptance", "browser")
 

@@ -19,6 +19,7 @@ from chat.store.leases import renew
 from chat.store.queue import waiting_threads
 from chat.store.sql import connection
 from chat.store.stream_log import prune
+from chat.telemetry import event
 from chat.turns import run, runner
 from chat.turns.recover import recover_expired
 from chat.turns.waiting import end_overdue
@@ -68,7 +69,8 @@ def _beat(loop: asyncio.AbstractEventLoop) -> None:
                     prune(conf.get("LOG_RETENTION_SECONDS"))
                     prune_at = _next_pruning()
             except Exception as problem:  # the next beat tries again; a lease lasts for three
-                logger.warning("a heartbeat failed: %s", type(problem).__name__)
+                name = type(problem).__name__
+                logger.warning("a heartbeat failed: %s", name, extra=event("heartbeat_failed", problem=name))
                 connection().close()
     finally:
         connection().close()

@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 from uuid import UUID
 
 from chat import conf
@@ -30,6 +30,7 @@ from chat.store.sql import UNAVAILABLE
 from chat.store.turns import StoredTurn
 from chat.streams.hub import close_stream, hand_over, open_stream
 from chat.streams.writer import writer
+from chat.telemetry import Fields, event, measure, span
 from chat.turns import envelope
 from chat.turns.draft import Draft
 from chat.turns.finish import Outcome, finish
@@ -74,19 +75,33 @@ class Run:
         if not self._told.done():
             self._told.set_result(Outcome(status))
 
+    def _event(self, name: str, **fields: Unpack[Fields]) -> dict[str, Any]:
+        fields["turn"], fields["conversation"] = self.turn.pk, self.turn.conversation
+        return event(name, **fields)
+
     async def _run(self) -> None:
+        logger.info("turn %s begins to run", self.turn.pk, extra=self._event("turn_begun"))
+        measure("chat_turns_begun_total")
+        measure("chat_live_runs", 1)
         opening = envelope.opening(self.turn)
         self._draft.apply(opening)
         self._show([*opening, *self._draft.decided(self._calls)])
         ended = Ended.NO
         try:
-            outcome = await self._outcome()
-            self._closed = True
-            ended = await finish(self.turn, outcome, self.stream, self._draft)
+            with span("chat.turn", turn=self.turn.pk, conversation=self.turn.conversation) as tell:
+                outcome = await self._outcome()
+                tell({"status": outcome.status.value, "code": outcome.error_code})
+                self._closed = True
+                ended = await finish(self.turn, outcome, self.stream, self._draft)
         except (*UNAVAILABLE, Unavailable):
-            logger.error("the end of turn %s could not be stored; it is recovered when its lease is out", self.turn.pk)
+            logger.error(
+                "the end of turn %s could not be stored; it is recovered when its lease is out",
+                self.turn.pk,
+                extra=self._event("end_not_stored"),
+            )
         finally:
             _runs.pop(self.turn.pk, None)
+            measure("chat_live_runs", -1)
             if ended:
                 close_stream(self.stream, rests=ended in PARKED)
                 if ended == Ended.STOP_WANTED:
@@ -100,11 +115,12 @@ class Run:
     async def _outcome(self) -> Outcome:
         """Let the agent work until it ends, somebody ends it, or it is silent for ``CHAT_STALL_SECONDS``."""
         loop = asyncio.get_running_loop()
-        work = loop.create_task(self._answer(), name=f"agent of turn {self.turn.pk}")
+        work = loop.create_task(self._work(), name=f"agent of turn {self.turn.pk}")
         while not (work.done() or self._told.done()):
             patience = self._heard_at + conf.get("STALL_SECONDS") - loop.time()
             if patience <= 0:
-                logger.warning("turn %s failed: its agent is silent", self.turn.pk)
+                told = self._event("agent_silent", code=AgentStalled.code)
+                logger.warning("turn %s failed: its agent is silent", self.turn.pk, extra=told)
                 self._told.set_result(Outcome(TurnStatus.FAILED, AgentStalled.code, AgentStalled.message))
                 break
             waits = min(patience, LONGEST_WAIT)
@@ -112,7 +128,8 @@ class Run:
         if not work.done():
             work.cancel()
             if not (await asyncio.wait({work}, timeout=CANCEL_SECONDS))[0]:
-                logger.warning("the agent of turn %s does not let itself be cancelled", self.turn.pk)
+                told = self._event("agent_not_cancelled")
+                logger.warning("the agent of turn %s does not let itself be cancelled", self.turn.pk, extra=told)
                 _abandoned.add(work)
                 work.add_done_callback(_forget)
                 return self._told.result()
@@ -133,8 +150,13 @@ class Run:
             failure.code,
             "retryable" if failure.retryable else "final",
             failure.log,
+            extra=self._event("agent_failed", code=failure.code),
         )
         return Outcome(TurnStatus.FAILED, clean_text(failure.code)[:64], clean_text(failure.text))
+
+    async def _work(self) -> Outcome:
+        with span("chat.agent", turn=self.turn.pk):
+            return await self._answer()
 
     async def _answer(self) -> Outcome:
         earlier, message = await in_thread_with_patience(read_history, self.turn, conf.get("HISTORY_MESSAGES"))
@@ -213,7 +235,8 @@ def start_run(turn: StoredTurn, progress: Progress | None = None) -> Run:
 def lost(turn: int) -> None:
     """A turn's epoch moved on: whoever took it over ends it, and our call of the provider is for nothing."""
     if (run := _runs.get(turn)) is not None:
-        logger.warning("turn %s was taken over; its run here is cancelled", turn)
+        told = event("turn_taken_over", turn=turn, conversation=run.turn.conversation)
+        logger.warning("turn %s was taken over; its run here is cancelled", turn, extra=told)
         run.cancel(TurnStatus.INTERRUPTED)
 
 

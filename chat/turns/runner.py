@@ -18,7 +18,7 @@ from chat.store.approvals import Progress
 from chat.store.crossing import in_thread
 from chat.store.turns import StoredTurn
 from chat.streams.writer import process_name
-from chat.telemetry import commit
+from chat.telemetry import commit, event
 from chat.turns import run
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,9 @@ def move_on(threads: Callable[[], Iterable[UUID]]) -> None:
                 if (turn := await in_thread(next_turn, thread)) is not None:
                     runner().run(turn)
             except Exception as problem:
-                logger.warning("the next turn of thread %s could not be begun: %s", thread, type(problem).__name__)
+                name = type(problem).__name__
+                told = event("next_turn_failed", conversation=thread, problem=name)
+                logger.warning("the next turn of thread %s could not be begun: %s", thread, name, extra=told)
 
     if runner().has_room():
         run.waited_for(run_next()).add_done_callback(_told_if_failed)
@@ -114,4 +116,5 @@ def move_on(threads: Callable[[], Iterable[UUID]]) -> None:
 
 def _told_if_failed(moving: asyncio.Task[None]) -> None:
     if not moving.cancelled() and (problem := moving.exception()):
-        logger.warning("queues could not be read: %s", type(problem).__name__)
+        name = type(problem).__name__
+        logger.warning("queues could not be read: %s", name, extra=event("queues_unread", problem=name))

@@ -19,7 +19,7 @@ from chat.store.crossing import in_thread_with_patience
 from chat.store.leases import Claimed, claim
 from chat.store.sql import listen_parameters
 from chat.streams.writer import process_name
-from chat.telemetry import commit
+from chat.telemetry import commit, event
 from chat.turns import heartbeat, run
 from chat.turns.process import end_process, start_process
 
@@ -53,7 +53,8 @@ async def work(concurrency: int, told_to_end: asyncio.Event) -> None:
         else:
             waiting.cancel()
             # Its statements failed: the turns that run here go on.
-            logger.warning("no jobs can be fetched at the moment (%s)", type(serving.exception()).__name__)
+            name = type(serving.exception()).__name__
+            logger.warning("no jobs can be fetched (%s)", name, extra=event("jobs_unread", problem=name))
             await asyncio.sleep(PAUSE)
     heartbeat.also.clear()
 
@@ -103,7 +104,8 @@ async def _begin(turn: int, epoch: int) -> run.Run | None:
         return None
     claimed, progress = await in_thread_with_patience(_claim, turn, epoch)
     if claimed is None:
-        logger.info("turn %s is not run here: it has ended, or is another's", turn)
+        told = event("turn_not_claimed", turn=turn)
+        logger.info("turn %s is not run here: it has ended, or is another's", turn, extra=told)
         return None
     begun = run.start_run(claimed.turn, progress)
     if claimed.stop_requested:

@@ -18,9 +18,9 @@ from typing import Any
 import orjson
 import psycopg
 
+from chat.testing.invariants import EndedTurn, assert_database_is_sound
 from tests.acceptance.postgres_owners import Owner, guardians, postmaster
 from tests.acceptance.server import ROOT, Server, Worker
-from tests.invariants import EndedTurn, assert_database_is_sound
 
 OPTIONS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "400"}
 TEMPLATE = "chat_template"

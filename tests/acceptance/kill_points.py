@@ -10,12 +10,12 @@ from typing import Any
 
 import httpx
 
+from chat.testing.client import said
+from chat.testing.invariants import EndedTurn, assert_database_is_sound
 from tests.acceptance.database import Database, start_all
 from tests.acceptance.preloaded import Nursery, Preloaded
 from tests.acceptance.readers import Reader
 from tests.acceptance.server import eventually
-from tests.asgi_client import said
-from tests.invariants import EndedTurn, assert_database_is_sound
 
 LEASE = 2.0
 # What is sent, by the name of its turn and in this order: three turns, two of which end by themselves after half a

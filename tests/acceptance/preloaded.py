@@ -184,8 +184,8 @@ def serve(url: str, port: int, log: str, fault: str, settings: dict[str, Any], c
     from uvicorn.main import main as uvicorn
 
     from chat.management.commands.serve import SERVERS
+    from chat.testing.faults import arm
     from chatproject.settings import database
-    from tests.acceptance.faults import arm
 
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

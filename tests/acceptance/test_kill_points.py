@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import pytest
 
 from chat.protocol import sse
+from chat.testing.invariants import EndedTurn
 from tests.acceptance.database import Postgres, start_all
 from tests.acceptance.kill_points import (
     ASKED,
@@ -36,7 +37,6 @@ from tests.acceptance.preloaded import Nursery
 from tests.acceptance.server import ROOT, eventually
 from tests.acceptance.test_kill_points_of_waiting import ENDS as OF_WAITING
 from tests.acceptance.together import together
-from tests.invariants import EndedTurn
 from tests.scale import LONG
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from chat.testing.client import said
 from tests.acceptance.database import Database, running
 from tests.acceptance.readers import Reader
 from tests.acceptance.server import eventually
-from tests.asgi_client import said
 from tests.scale import LONG
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]

@@ -12,11 +12,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from chat.protocol import sse
+from chat.testing.client import said
 from tests.acceptance.database import Database, running
 from tests.acceptance.preloaded import Nursery, Preloaded
 from tests.acceptance.readers import Reader
 from tests.acceptance.server import Server
-from tests.asgi_client import said
 
 pytestmark = pytest.mark.timeout(120)
 DRAIN = 1

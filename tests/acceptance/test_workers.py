@@ -16,12 +16,12 @@ import httpx
 import pytest
 
 from chat.protocol import sse
+from chat.testing.client import said
 from tests.acceptance.database import Database, Postgres, start_all
 from tests.acceptance.preloaded import Nursery, Preloaded
 from tests.acceptance.readers import Reader
 from tests.acceptance.server import eventually
 from tests.acceptance.together import together
-from tests.asgi_client import said
 
 pytestmark = pytest.mark.timeout(300)
 LEASE = 2

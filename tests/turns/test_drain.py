@@ -9,12 +9,12 @@ import pytest
 
 from chat.models import Turn
 from chat.store.queue import waiting_threads
+from chat.testing.client import Client
+from chat.testing.held import held_at
 from chat.turns import run
 from chat.turns.process import end_process
 from chat.turns.runner import move_on
-from tests.asgi_client import Client
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
-from tests.turns.held import held_at
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 

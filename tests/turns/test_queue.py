@@ -15,11 +15,11 @@ from chat.store.begin import NewUserMessage, begin_turn
 from chat.store.queue import enqueue_turn
 from chat.store.scope import Scope
 from chat.store.threads import open_thread
+from chat.testing.client import Client, Response, Stream, said
+from chat.testing.invariants import assert_invariants
 from chat.turns.heartbeat import stop_heartbeat
 from chat.turns.runner import move_on
-from tests.asgi_client import Client, Response, Stream, said
 from tests.folded import assert_shown_is_stored
-from tests.invariants import assert_invariants
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 

@@ -10,6 +10,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from uvloop import new_event_loop
 
 from chat import conf
+from chat.store.turn_news import receivers_told
+
+# Seconds that the receivers of chat.signals get when the process ends.
+RECEIVERS_SECONDS = 5.0
 
 
 class Command(BaseCommand):
@@ -39,9 +43,10 @@ class Command(BaseCommand):
 
 
 async def _work(concurrency: int) -> None:
-    from chat.turns.worker import work
+    from chat.turns.worker import work  # which imports Procrastinate
 
     told_to_end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_end.set)
     await work(concurrency, told_to_end)
+    await asyncio.to_thread(receivers_told, RECEIVERS_SECONDS)
