@@ -18,10 +18,10 @@ import pytest
 from websockets.sync.client import connect
 
 from chat.protocol import sse
+from chat.testing.client import said
 from tests.acceptance.database import Postgres, running
 from tests.acceptance.server import ROOT, Server
 from tests.acceptance.test_sockets import cursors_and_chunks, until
-from tests.asgi_client import said
 
 pytestmark = pytest.mark.timeout(300)
 PROJECT = Path(__file__).parent / "host_project"

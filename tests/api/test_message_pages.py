@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.asgi_client import Client
+from chat.testing.client import Client
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 

@@ -19,8 +19,8 @@ from chat.store.begin import begin_turn_in
 from chat.store.scope import Scope
 from chat.store.sql import one_transaction
 from chat.store.turn_news import receivers_told
+from chat.testing.client import Client, said
 from chatproject.asgi import application
-from tests.asgi_client import Client, said
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 Heard = list[tuple[str, dict[str, Any]]]

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from chat.protocol.frames import KINDS
-from tests.asgi_client import Client
+from chat.testing.client import Client
 from tests.ws.sockets import socket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
