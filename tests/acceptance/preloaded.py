@@ -96,7 +96,9 @@ class Preloaded(Server):
     def made_worker(self) -> Preloaded:
         queue = self.settings["CHAT_WORKER_QUEUE"]
         self.given = {**self.given, "CHAT_WORKER_QUEUE": queue}
-        return Preloaded(self.nursery, self.url_of_database, self.fault, 100, **self.given)
+        # Both recover what others left, and one of them is to be struck, not first one and then the other.
+        fault = "" if self.fault.startswith(("take:", "recover:")) else self.fault
+        return Preloaded(self.nursery, self.url_of_database, fault, 100, **self.given)
 
     def launch(self, *command: str) -> None:
         self.launched = time.monotonic()
