@@ -18,7 +18,7 @@ import psycopg
 
 from benchmarks.client import Target
 from chat.management.commands.serve import SERVERS
-from tests.acceptance.server import ROOT, Server
+from tests.acceptance.server import ROOT, Server, Worker
 
 QUIET = 600  # seconds: nothing comes up by itself while something is measured
 
@@ -74,6 +74,14 @@ class Stage:
             self.execute(f"CREATE DATABASE {name} TEMPLATE postgres")
         return self.dsn.replace("/postgres?", f"/{name}?")
 
+    def work_for(self, target: Target) -> int:
+        """A worker for a server with ``CHAT_RUNNER="worker"``, with the same settings; its pid."""
+        worker = Worker(self.folder, **self._servers[target].settings)
+        self._exit.callback(worker.stop)
+        worker.start()
+        assert worker.process
+        return worker.process.pid
+
     def serve_bare(self, kind: str = "uvicorn") -> Target:
         """The bare view, which has no database, on the same server with the same options."""
         no_lifespan = ["--lifespan", "off"] if kind == "uvicorn" else []  # plain Django has none
@@ -105,6 +113,7 @@ class Stage:
                 **os.environ,
                 **PRODUCTION,
                 "DATABASE_URL": self.dsn,
+                "CHAT_RUNNER": "worker",  # with the tables of jobs
                 "DJANGO_SETTINGS_MODULE": "chatproject.settings",
             },
             capture_output=True,

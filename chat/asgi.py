@@ -94,9 +94,9 @@ async def _lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
             return
 
 
-async def _end() -> None:
+async def _end(*, last: bool = True) -> None:
     """Store the live turns, and let the host hear of it."""
-    await end_process()
+    await end_process(last=last)
     await asyncio.to_thread(receivers_told, RECEIVERS_SECONDS)
 
 
@@ -133,7 +133,7 @@ def _chain(number: signal.Signals, loop: asyncio.AbstractEventLoop, hush: _Hush)
 
     async def drain_first() -> None:
         try:
-            await _end()
+            await _end(last=False)
         finally:
             if hush.concerns(earlier):
                 signal.raise_signal(number)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core import checks
 from django.utils.module_loading import import_string
 
 from chat import conf
 from chat.agents.defects import agent_problems
+from chat.store import jobs
 from chat.store.access import policy_problems
 from chat.store.reconcile_runs import why_not
 from chat.store.sql import DatabaseError, connection
@@ -111,6 +112,29 @@ def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
             id="chat.I001",
         )
     ]
+
+
+@checks.register("chat")
+def check_runner(
+    app_configs: Sequence[AppConfig] | None, databases: Collection[str] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """The tables only where the database is asked to be looked at, as in ``check_phase``."""
+    name = conf.get("RUNNER")
+    if name not in conf.RUNNERS:
+        return [checks.Error(f"CHAT_RUNNER = {name!r} is none of {', '.join(conf.RUNNERS)}.", id="chat.E030")]
+    if name != "worker":
+        return []
+    problem = None
+    if not jobs.is_installed():
+        problem = "Procrastinate is not installed."
+    elif not apps.is_installed(jobs.APPLICATION):
+        problem = f"{jobs.APPLICATION} is not in INSTALLED_APPS."
+    elif connection().alias in (databases or ()) and not jobs.has_tables():
+        problem = "Procrastinate's tables are not in the database."
+    if problem is None:
+        return []
+    hint = f"Install the extra `worker`, add {jobs.APPLICATION!r} to INSTALLED_APPS, migrate; see docs/workers.md."
+    return [checks.Error(f"CHAT_RUNNER = 'worker' cannot be: {problem}", hint=hint, id="chat.E031")]
 
 
 @checks.register("chat")

@@ -5,8 +5,8 @@ codes and numbers, and never what people or models say, or a key: ``Fields`` is 
 
 The commits that a turn's life hangs on are announced by name, before and after: ``begin``, ``append``, ``finish``,
 ``park`` and ``decide`` (of a turn that waits and goes on), ``take`` and ``recover`` (the two of a recovery),
-``enqueue``, ``promote``; and the part of a commit that writes the
-mirror of a copilot chat, ``mirror``. A test stops or kills the process there.
+``enqueue``, ``promote``, ``claim`` (by a worker, of a turn that was begun elsewhere); and the part of a commit that
+writes the mirror of a copilot chat, ``mirror``. A test stops or kills the process there.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar, Unpack
 from uuid import UUID
@@ -34,7 +34,6 @@ from chat.telemetry import Fields, event, measure, span
 from chat.turns import envelope
 from chat.turns.draft import Draft
 from chat.turns.finish import Outcome, finish
-from chat.turns.queue import next_turn
 from chat.turns.titles import begin_title
 from chat.turns.waiting import withdraw
 
@@ -108,8 +107,8 @@ class Run:
                 if ended == Ended.STOP_WANTED:
                     with suppress(*UNAVAILABLE):  # else the next sweep does
                         ended = await in_thread(withdraw, self.turn)
-                if ended == Ended.NEXT_WAITS:
-                    move_on(lambda: [self.turn.conversation])
+                if ended == Ended.NEXT_WAITS and on_free is not None:
+                    on_free(self.turn.conversation)
             else:
                 await hand_over(self.stream)
 
@@ -205,6 +204,9 @@ class Run:
         return True
 
 
+# Called with a conversation whose turn has ended while others wait for it; the runner, which stands above, puts itself
+# here.
+on_free: Callable[[UUID], None] | None = None
 _runs: dict[int, Run] = {}
 # Turns whose stop was asked for before they ran here, if they ever will.
 _stopped_early: set[int] = set()
@@ -253,45 +255,27 @@ def live_turns() -> list[tuple[int, int]]:
     return [(run.turn.pk, run.turn.epoch) for run in list(_runs.values())]
 
 
+def has_room(mine: int = 0) -> bool:
+    """Whether this process runs fewer turns than it may, those counted that are just being begun, but for ``mine``."""
+    return len(_runs) + len(_beginning) - mine < int(conf.get("MAX_LIVE_TURNS"))
+
+
 def begin_soon(beginning: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """A task that will begin a turn, if this process may run one more; a drain waits for it. Raises ServerFull when
     it runs as many as it may, or is about to exit.
     """
-    if _draining or len(_runs) + len(_beginning) >= conf.get("MAX_LIVE_TURNS"):
+    if _draining or not has_room():
         beginning.close()
         raise ServerFull
+    return waited_for(beginning)
+
+
+def waited_for(beginning: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task that a drain waits for, and for the run that it may begin."""
     task = asyncio.get_running_loop().create_task(beginning)
     _beginning.add(task)
     task.add_done_callback(_beginning.discard)
     return task
-
-
-def move_on(threads: Callable[[], Iterable[UUID]]) -> None:
-    """Run the next queued turn of each thread that ``threads`` finds (in a thread of its own), as far as this process
-    may. Else, or where it fails, another process does, or the next sweep.
-    """
-
-    async def run_next() -> None:
-        # One by one: a turn that is begun in the database is run, whatever becomes of the others.
-        for thread in await in_thread(threads):
-            if _draining or len(_runs) + len(_beginning) > conf.get("MAX_LIVE_TURNS"):
-                return
-            try:
-                if (turn := await in_thread(next_turn, thread)) is not None:
-                    start_run(turn)
-            except Exception as problem:
-                name = type(problem).__name__
-                told = event("next_turn_failed", conversation=thread, problem=name)
-                logger.warning("the next turn of thread %s could not be begun: %s", thread, name, extra=told)
-
-    with suppress(ServerFull):
-        begin_soon(run_next()).add_done_callback(_told_if_failed)
-
-
-def _told_if_failed(moving: asyncio.Task[None]) -> None:
-    if not moving.cancelled() and (problem := moving.exception()):
-        name = type(problem).__name__
-        logger.warning("queues could not be read: %s", name, extra=event("queues_unread", problem=name))
 
 
 async def drain() -> None:

@@ -143,7 +143,8 @@ def assert_a_late_riser_writes_nothing(
     assert (world.database.turns(), world.database.rows_of(ended)) == (ended, before)
     assert_nothing_comes_late(world, sleeper)
     assert world.database.rows_of(ended) == before
-    assert world.ended()["afterwards"].status == "completed"
+    afterwards = world.ended()["afterwards"]
+    assert afterwards.status == "completed", f"{afterwards.status} after {len(afterwards.log)} chunks"
 
 
 def assert_nothing_comes_late(world: World, sleeper: Preloaded) -> None:

@@ -101,7 +101,7 @@ def until_exit(server: Server) -> float:
     """Seconds from SIGTERM to the end of the process."""
     assert server.process
     begun = time.monotonic()
-    server.process.send_signal(signal.SIGTERM)
+    server.send(signal.SIGTERM)
     server.wait(60)
     return time.monotonic() - begun
 
