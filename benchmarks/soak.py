@@ -190,7 +190,7 @@ class Soak:
         await asyncio.to_thread(
             server.start, sys.executable, "-m", *SERVERS["uvicorn"]("127.0.0.1", server.port, APPLICATION)
         )
-        self.place.up[slot] = True
+        self.place.started(slot)
 
     async def _command(self, *words: str) -> int:
         """The exit code of one of the project's commands."""

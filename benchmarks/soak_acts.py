@@ -47,17 +47,25 @@ class Place:
     faults: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._made: list[httpx.AsyncClient] = []
+        self.clients = [self._client(url) for url in self.urls]
+
+    def _client(self, url: str) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {self.token}"}
-        self.clients = [
-            httpx.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE, limits=httpx.Limits(), verify=False)
-            for url in self.urls
-        ]
+        client = httpx.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE, verify=False)
+        self._made.append(client)
+        return client
+
+    def started(self, slot: int) -> None:
+        """A server is up again: nobody asks it over a connection to the one before."""
+        self.clients[slot] = self._client(self.urls[slot])
+        self.up[slot] = True
 
     def some(self) -> int:
         return random.choice([slot for slot, up in enumerate(self.up) if up])
 
     async def close(self) -> None:
-        for client in self.clients:
+        for client in self._made:
             await client.aclose()
 
 
