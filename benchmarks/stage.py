@@ -87,6 +87,10 @@ class Stage:
         no_lifespan = ["--lifespan", "off"] if kind == "uvicorn" else []  # plain Django has none
         return self._start(kind, "benchmarks.bare:application", "", {}, *no_lifespan)
 
+    def environment(self, target: Target) -> dict[str, str]:
+        """What a server was started with, for a command beside it."""
+        return self._servers[target].environment
+
     def stop(self, target: Target) -> None:
         self._servers[target].stop()
 
