@@ -17,7 +17,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -138,15 +140,19 @@ class Soak:
 
     # -- what goes on meanwhile
 
+    async def _goes_on(self, seconds: float) -> bool:
+        """Wait so long, or to the soak's end; whether it goes on."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.over.wait(), seconds)
+        return not self.over.is_set()
+
     async def _visit(self, visitor: Visitor) -> None:
-        while not self.over.is_set():
-            await asyncio.sleep(random.expovariate(1 / self.pause))
+        while await self._goes_on(random.expovariate(1 / self.pause)):
             await visitor.act()
 
     async def _watch(self) -> None:
         last, wanted = self.now, SHARE * (psutil.cpu_count() or 1)
-        while not self.over.is_set():
-            await asyncio.sleep(self.times.look)
+        while await self._goes_on(self.times.look):
             pids = {slot: one.process.pid for slot, one in enumerate(self.servers) if one.alive() and one.process}
             used = await asyncio.to_thread(self.work.look, list(pids.values()))
             cores, last = used / (self.now - last), self.now
@@ -159,11 +165,8 @@ class Soak:
             say(f"{self.samples[-1].line()}, {cores:.2f} cores, {len(self.kills)} kills, {faults} faults")
 
     async def _kill(self) -> None:
-        while not self.over.is_set():
-            await asyncio.sleep(random.expovariate(1 / self.times.kill))
+        while await self._goes_on(random.expovariate(1 / self.times.kill)):
             slot = random.randrange(1, SLOTS)
-            if self.over.is_set() or not self.place.up[slot]:
-                continue
             self.place.up[slot] = False
             self.servers[slot].kill()
             self.kills.append(self.now)
@@ -178,11 +181,11 @@ class Soak:
             ("reconcile_messages",),
             ("recover_turns",),
         ]
-        while not self.over.is_set():
-            for command in rounds:
-                await asyncio.sleep(self.times.command)
-                if not self.over.is_set() and (code := await self._command(*command)):
-                    self.place.faults.append(f"{command[0]} exited with {code}")
+        for command in cycle(rounds):
+            if not await self._goes_on(self.times.command):
+                return
+            if code := await self._command(*command):
+                self.place.faults.append(f"{command[0]} exited with {code}")
 
     async def _start(self, slot: int) -> None:
         server = self.servers[slot]

@@ -25,7 +25,7 @@ from tests.acceptance.wire import frames
 
 TEXTS = ("/tokens 60 10", "/tokens 200 5", "/tokens 5 0", "/think", "/tool", "/fail 3", "How are you?")
 ENDLESS = ("/hang", "/approve 2")  # until somebody acts: nobody asks for another answer to these
-THREADS = 5  # that one visitor keeps; the oldest goes when there is one more
+THREADS = 3  # that one visitor keeps; the oldest goes when there is one more
 PATIENCE = 90.0  # seconds for a turn of a dead process to be ended by another, and for all else
 FILE = ("notes.txt", b"what was said\n" * 200, "text/plain")
 
@@ -167,8 +167,10 @@ class Visitor:
 
     async def edit(self) -> None:
         if thread := self._asked():
-            old = self.asked[thread]
-            await self.answered({**self.said(thread, "/tokens 30 5"), "messageId": old})
+            # As the AI SDK sends it: under the id of the message that it takes the place of. Twice the same is a retry.
+            name = self.asked[thread]
+            body = self.said(thread, f"/tokens 30 5 {uuid.uuid4().hex}", name)
+            await self.answered({**body, "messageId": name})
 
     async def approve(self) -> None:
         body = self.said(await self.thread(), "/approve 2")
@@ -221,15 +223,15 @@ class Visitor:
             gone = self.threads.pop(0)
             self.asked.pop(gone, None)
             await self.ask("DELETE", f"/api/threads/{gone}/", {204, 404})
-        if not self.threads or random.random() < 0.25:
+        if not self.threads or random.random() < 0.35:
             return uuid.uuid4().hex
         return random.choice(self.threads)
 
     def _asked(self) -> str:
         return random.choice(list(self.asked)) if self.asked else ""
 
-    def said(self, thread: str, text: str) -> dict[str, Any]:
-        name = uuid.uuid4().hex
+    def said(self, thread: str, text: str, name: str = "") -> dict[str, Any]:
+        name = name or uuid.uuid4().hex
         if text in ENDLESS:
             self.asked.pop(thread, None)
         else:
