@@ -37,7 +37,7 @@ from chat.testing.invariants import assert_database_is_sound, assert_invariants
 from tests.acceptance.server import ROOT, Server
 
 SLOTS = 3  # the first one is never killed: its memory is looked at
-VISITORS = 24
+VISITORS = 8  # few, so that each has soon made and left as many conversations as it keeps
 SHARE = 0.2  # of the machine's cores that servers and PostgreSQL shall use
 DAY = 86_400
 LOGGED = "EXISTS (SELECT FROM chat_stream_events s WHERE s.turn_id = t.id)"

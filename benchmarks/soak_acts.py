@@ -52,7 +52,9 @@ class Place:
 
     def _client(self, url: str) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {self.token}"}
-        client = httpx.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE, verify=False)
+        # The server closes a connection that was idle for five seconds: one that is asked over in that moment breaks.
+        limits = httpx.Limits(keepalive_expiry=2)
+        client = httpx.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE, verify=False, limits=limits)
         self._made.append(client)
         return client
 
