@@ -147,10 +147,12 @@ class Visitor:
     async def join(self) -> None:
         """Others read along, over SSE and over a socket, in whatever process."""
         thread = await self.thread()
-        body = self.said(thread, "/tokens 100 20")
-        heard, others = await self._with_others(thread, body)
-        for other in others:
-            assert other == heard.chunks(), "another reader got something else"
+        heard = await self.heard("/api/chat", self.said(thread, "/tokens 100 20"), leaves=True)
+        one, other, socket = await asyncio.gather(
+            self.replayed(heard), self.replayed(heard), self._over_a_socket(thread, heard.turn)
+        )
+        assert one == other, "another reader got something else"
+        assert socket in ([], one.chunks()), "a socket was told something else"
 
     async def stop(self) -> None:
         thread = await self.thread()
@@ -318,13 +320,6 @@ class Visitor:
 
     def _count(self, what: str, status: int) -> None:
         self.place.answers[f"{what} {status}" if status else what] += 1
-
-    async def _with_others(self, thread: str, body: Any) -> tuple[Heard, list[list[Any]]]:
-        heard = await self.heard("/api/chat", body, leaves=True)
-        mine, socket, other = await asyncio.gather(
-            self.replayed(heard), self._over_a_socket(thread, heard.turn), self.replayed(heard)
-        )
-        return mine, [other.chunks(), *([socket] if socket else [])]
 
     async def _over_a_socket(self, thread: str, turn: int) -> list[Any]:
         """The turn's chunks as a socket is told them; none where its server was killed."""
