@@ -7,8 +7,9 @@ PORT ?= 8000
 SERVER ?= uvicorn
 PYTEST ?=
 BENCH ?=
+SOAK ?= 3600
 
-.PHONY: run test test-worker proof bench bench-history check lint format lock clean
+.PHONY: run test test-worker proof bench bench-history bench-scaling soak check lint format lock clean
 
 run: $(VENV)/.run
 	@DEBUG=$${DEBUG:-1} HOST=$(HOST) PORT=$(PORT) SERVER=$(SERVER) exec $(BIN)/python manage.py serve --migrate --demo -v 0
@@ -44,6 +45,14 @@ bench: $(VENV)/.dev
 # The copilot chats' history against one raw INSERT: backfill, reconcile, reads; about ten minutes.
 bench-history: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.history $(BENCH)
+
+# How cost grows with turns, readers, history and processes; writes the figures into docs/scaling.md. Ten minutes.
+bench-scaling: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.scaling --page docs/scaling.md $(BENCH)
+
+# An hour of mixed load with kills, and what grows meanwhile; writes docs/proof-soak.md. SOAK=60: a minute.
+soak: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.soak --seconds $(SOAK) --page docs/proof-soak.md $(BENCH)
 
 # Every linter, the import contracts, types, production settings, missing migrations.
 check: $(VENV)/.dev

@@ -134,10 +134,15 @@ async def fan_out(target: Target, number: int, rate: float, *, seconds: float, w
 
 async def first_chunks(target: Target, times: int) -> list[float]:
     """Milliseconds from a request to the first event of its answer, one after the other on an idle server."""
+    return await answers(target, [_send(target, "/paced 3 100") for _ in range(times)])
+
+
+async def answers(target: Target, requests: list[bytes]) -> list[float]:
+    """The same of these requests."""
     found = []
-    for _ in range(times):
+    for request in requests:
         reader = _Reader(_Tally())
-        await reader.open(target, _send(target, "/paced 3 100"))
+        await reader.open(target, request)
         await asyncio.wait_for(reader.ended.wait(), PATIENCE)
         found.append((reader.first - reader.asked) / 1e6)
         await asyncio.sleep(0.05)
@@ -299,9 +304,20 @@ class _Reader(asyncio.Protocol):
 
 
 def _send(target: Target, text: str) -> bytes:
+    return sent(target, text, uuid.uuid4().hex)
+
+
+def sent(target: Target, text: str, thread: str) -> bytes:
+    """The request that says something in a thread."""
     message = {"id": uuid.uuid4().hex, "role": "user", "parts": [{"type": "text", "text": text}]}
-    body = orjson.dumps({"id": uuid.uuid4().hex, "trigger": "submit-message", "messages": [message]})
+    body = orjson.dumps({"id": thread, "trigger": "submit-message", "messages": [message]})
     return _request(target, "POST", "/api/chat", body)
+
+
+def sent_to_copilot(target: Target, text: str, chat: str) -> bytes:
+    """The same in a copilot chat."""
+    body = orjson.dumps({"message": text, "chatId": chat, "userMessageId": uuid.uuid4().hex})
+    return _request(target, "POST", "/api/copilot/chat", body)
 
 
 def _request(target: Target, method: str, path: str, body: bytes = b"") -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -37,6 +38,15 @@ def cpu_of_tree(pid: int) -> float:
 def memory_of_tree(pid: int) -> int:
     """Bytes of resident memory of a process and all its descendants."""
     return sum(int(process.memory_info().rss) for process in tree(pid))
+
+
+def peak_of_tree(pid: int) -> int:
+    """Bytes of resident memory that a process and all its descendants had at most, each at its own time (Linux)."""
+    found = 0
+    for process in tree(pid):
+        (told,) = (line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if "VmHWM" in line)
+        found += int(told.split()[1]) * 1024
+    return found
 
 
 def quiet(cores: float, patience: float) -> bool:

@@ -27,7 +27,8 @@ class Row:
     spread: tuple[float, float] | None = None  # the least and the largest value of all pairs
     at_least: float | None = None
     at_most: float | None = None
-    doubtful: bool = False  # measured while others had the machine: no verdict
+    doubtful: bool = False  # no verdict
+    doubt: str = "too busy to tell"  # why: others had the machine
     note: str = ""
 
     @property
@@ -55,7 +56,7 @@ class Row:
             compared += f" ({self.spread[0]:.2f} to {self.spread[1]:.2f})"
         bar = self.at_least if self.at_least is not None else self.at_most
         limit = "" if bar is None else f"{'≥' if self.at_least is not None else '≤'} {_number(bar)}"
-        verdict = {True: "reached", False: "MISSED", None: "too busy to tell" if self.doubtful else ""}[self.reached]
+        verdict = {True: "reached", False: "MISSED", None: self.doubt if self.doubtful else ""}[self.reached]
         baseline = "" if self.baseline is None else _number(self.baseline)
         return [self.what, f"{_number(self.figure)} {self.unit}".strip(), baseline, compared, limit, verdict]
 

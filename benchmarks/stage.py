@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
@@ -57,13 +58,21 @@ class Stage:
 
     def serve(self, kind: str = "uvicorn", **settings: object) -> Target:
         """A server of the product on a fresh database, which no other server's notifications reach."""
+        return self.serve_with(kind, (), **settings)
+
+    def serve_with(self, kind: str, options: Sequence[str], **settings: object) -> Target:
+        """The same with more words for the server's command."""
+        quiet = {f"CHAT_{what}_SECONDS": QUIET for what in ("LEASE", "LISTEN_CHECK", "KEEP_ALIVE")}
+        settings = {"CHAT_AGENT": "benchmarks.agent.agent", **quiet, **settings}
+        settings.setdefault("DATABASE_URL", self.database())
+        return self._start(kind, "chatproject.asgi:application", self.token, settings, *options)
+
+    def database(self) -> str:
+        """The URL of a fresh database with tables and a user."""
         with self._one_at_a_time:
             name = f"stage_{next(self._numbers)}"
             self.execute(f"CREATE DATABASE {name} TEMPLATE postgres")
-        url = self.dsn.replace("/postgres?", f"/{name}?")
-        quiet = {f"CHAT_{what}_SECONDS": QUIET for what in ("LEASE", "LISTEN_CHECK", "KEEP_ALIVE")}
-        settings = {"DATABASE_URL": url, "CHAT_AGENT": "benchmarks.agent.agent", **quiet, **settings}
-        return self._start(kind, "chatproject.asgi:application", self.token, settings)
+        return self.dsn.replace("/postgres?", f"/{name}?")
 
     def work_for(self, target: Target) -> int:
         """A worker for a server with ``CHAT_RUNNER="worker"``, with the same settings; its pid."""
@@ -77,6 +86,10 @@ class Stage:
         """The bare view, which has no database, on the same server with the same options."""
         no_lifespan = ["--lifespan", "off"] if kind == "uvicorn" else []  # plain Django has none
         return self._start(kind, "benchmarks.bare:application", "", {}, *no_lifespan)
+
+    def environment(self, target: Target) -> dict[str, str]:
+        """What a server was started with, for a command beside it."""
+        return self._servers[target].environment
 
     def stop(self, target: Target) -> None:
         self._servers[target].stop()

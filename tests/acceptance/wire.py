@@ -70,7 +70,7 @@ class Exchange:
             self.answer.feed(data)
         else:
             self.broken = True
-        if self.over:
+        if self.answer.whole or self.broken:
             self._socket.close()
         return bool(data)
 
