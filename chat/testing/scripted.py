@@ -8,6 +8,7 @@ A test says what the model answers, across processes, without a table of answers
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -39,9 +40,14 @@ Entry = Chunk | Pause | Raise
 
 
 def script_of(entries: Sequence[Entry], pause: float = 0.0) -> str:
-    """The user message that makes the agent yield these chunks, with ``pause`` seconds after each."""
+    """The user message that makes the agent yield these chunks, with ``pause`` seconds after each.
+
+    What the answer will be cannot be read in it: a test that waits for some words does not find them in the question.
+    """
     told = [entry if isinstance(entry, dict) else asdict(entry) for entry in entries]
-    return MARK + orjson.dumps([one for entry in told for one in (entry, {"pause": pause})] if pause else told).decode()
+    if pause:
+        told = [one for entry in told for one in (entry, {"pause": pause})]
+    return MARK + base64.b64encode(orjson.dumps(told)).decode()
 
 
 class ScriptedAgent:
@@ -55,7 +61,7 @@ class ScriptedAgent:
             async for chunk in self._otherwise.run(turn):
                 yield chunk
             return
-        for entry in orjson.loads(turn.text.removeprefix(MARK)):
+        for entry in orjson.loads(base64.b64decode(turn.text.removeprefix(MARK))):
             if "pause" in entry:
                 await asyncio.sleep(entry["pause"])
             elif "error" in entry:
