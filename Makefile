@@ -8,7 +8,7 @@ SERVER ?= uvicorn
 PYTEST ?=
 BENCH ?=
 
-.PHONY: run test proof bench bench-history check lint format lock clean
+.PHONY: run test proof bench bench-history bench-peers check lint format lock clean
 
 run: $(VENV)/.run
 	@DEBUG=$${DEBUG:-1} HOST=$(HOST) PORT=$(PORT) SERVER=$(SERVER) exec $(BIN)/python manage.py serve --migrate --demo -v 0
@@ -34,6 +34,10 @@ bench: $(VENV)/.dev
 # The copilot chats' history against one raw INSERT: backfill, reconcile, reads; about ten minutes.
 bench-history: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.history $(BENCH)
+
+# This project beside what a team would otherwise pick, installed into .data/peers; writes docs/peers.md.
+bench-peers: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.peers $(BENCH)
 
 # Every linter, the import contracts, types, production settings, missing migrations.
 check: $(VENV)/.dev
