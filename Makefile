@@ -8,7 +8,7 @@ SERVER ?= uvicorn
 PYTEST ?=
 BENCH ?=
 
-.PHONY: run test proof bench bench-history bench-peers check lint format lock clean
+.PHONY: run test test-worker proof bench bench-history bench-peers check lint format lock clean
 
 run: $(VENV)/.run
 	@DEBUG=$${DEBUG:-1} HOST=$(HOST) PORT=$(PORT) SERVER=$(SERVER) exec $(BIN)/python manage.py serve --migrate --demo -v 0
@@ -22,10 +22,20 @@ else
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m alone
 endif
 
-# The long forms of the proofs: hundreds of kills, thousands of readers. PYTEST=tests/acceptance/test_kills.py runs
-# one of them.
+# The same with turns that are run by workers (docs/workers.md): CHAT_RUNNER is the switch.
+test-worker: $(VENV)/.dev
+	CHAT_RUNNER=worker $(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone" $(PYTEST)
+	CHAT_RUNNER=worker $(BIN)/python -m pytest -n 2 --dist loadfile -m alone $(PYTEST)
+
+# What is promised, what may break and what may be tried, in the long forms: hundreds of kills, thousands of readers.
+# Writes docs/proof.md. PROOF="F5 P3" runs some rows, PROOF=--short the short forms;
+# PYTEST=tests/acceptance/test_kills.py the long form of one file.
 proof: $(VENV)/.dev
-	PROOF=long $(BIN)/python -m pytest -m proof -v -s $(PYTEST)
+ifdef PYTEST
+	PROOF=long $(BIN)/python -m pytest -v -s $(PYTEST)
+else
+	$(BIN)/python -m tests.proof $(PROOF)
+endif
 
 # The streams against a bare Django view, as ratios in one run; BENCH=--quick shows the rows with tiny numbers.
 bench: $(VENV)/.dev
@@ -58,9 +68,9 @@ format: $(VENV)/.dev
 lock: $(VENV)/.dev
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make lock" \
-	    pyproject.toml -o requirements.txt
+	    pyproject.toml --extra metrics --extra worker -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make lock" \
-	    pyproject.toml --extra dev -c requirements.txt -o requirements-dev.txt
+	    pyproject.toml --extra dev --extra worker -c requirements.txt -o requirements-dev.txt
 
 clean:
 	@for data in .data/*postgres*; do rm -rf "$$(readlink -f "$$data")"; done  # as root it may be a link

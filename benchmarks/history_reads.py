@@ -50,7 +50,7 @@ def rows(history: History, *, quick: bool) -> Iterator[Row]:
     from django.conf import settings
 
     from chat.models import ReconcileMode
-    from chat.store.messages import read_messages
+    from chat.store.message_pages import read_messages
     from chat.store.mirror import append
     from chat.store.reconcile import reconcile
     from chat.store.reconcile_range import chats_by_id

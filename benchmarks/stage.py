@@ -17,7 +17,7 @@ import psycopg
 
 from benchmarks.client import Target
 from chat.management.commands.serve import SERVERS
-from tests.acceptance.server import ROOT, Server
+from tests.acceptance.server import ROOT, Server, Worker
 
 QUIET = 600  # seconds: nothing comes up by itself while something is measured
 
@@ -65,6 +65,14 @@ class Stage:
         settings = {"DATABASE_URL": url, "CHAT_AGENT": "benchmarks.agent.agent", **quiet, **settings}
         return self._start(kind, "chatproject.asgi:application", self.token, settings)
 
+    def work_for(self, target: Target) -> int:
+        """A worker for a server with ``CHAT_RUNNER="worker"``, with the same settings; its pid."""
+        worker = Worker(self.folder, **self._servers[target].settings)
+        self._exit.callback(worker.stop)
+        worker.start()
+        assert worker.process
+        return worker.process.pid
+
     def serve_bare(self, kind: str = "uvicorn") -> Target:
         """The bare view, which has no database, on the same server with the same options."""
         no_lifespan = ["--lifespan", "off"] if kind == "uvicorn" else []  # plain Django has none
@@ -96,6 +104,7 @@ class Stage:
                 **os.environ,
                 **PRODUCTION,
                 "DATABASE_URL": self.dsn,
+                "CHAT_RUNNER": "worker",  # with the tables of jobs
                 "DJANGO_SETTINGS_MODULE": "chatproject.settings",
             },
             capture_output=True,

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
+from chat import metrics, tracing
+
 
 class ChatConfig(AppConfig):
     name = "chat"
@@ -10,3 +12,7 @@ class ChatConfig(AppConfig):
 
     def ready(self) -> None:
         from chat import checks  # noqa: F401  (registers them; needs the models)
+        from chat.store import attachments  # noqa: F401  (hears of users that are deleted)
+
+        metrics.install()
+        tracing.install()

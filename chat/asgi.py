@@ -19,8 +19,12 @@ from channels.routing import ProtocolTypeRouter
 from django.urls import Resolver404, resolve
 
 from chat.agents.defects import log_agent_problems
+from chat.store.turn_news import receivers_told
 from chat.turns.process import end_process, start_process
 from chat.turns.run import accept_turns_again
+
+# Seconds that the receivers of chat.signals get when the process ends.
+RECEIVERS_SECONDS = 5.0
 
 Application = Callable[..., Awaitable[None]]
 
@@ -85,9 +89,15 @@ async def _lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
             await asyncio.to_thread(log_agent_problems)
             await send({"type": "lifespan.startup.complete"})
         else:
-            await end_process()
+            await _end()
             await send({"type": "lifespan.shutdown.complete"})
             return
+
+
+async def _end(*, last: bool = True) -> None:
+    """Store the live turns, and let the host hear of it."""
+    await end_process(last=last)
+    await asyncio.to_thread(receivers_told, RECEIVERS_SECONDS)
 
 
 _signals_taken = False
@@ -123,7 +133,7 @@ def _chain(number: signal.Signals, loop: asyncio.AbstractEventLoop, hush: _Hush)
 
     async def drain_first() -> None:
         try:
-            await end_process()
+            await _end(last=False)
         finally:
             if hush.concerns(earlier):
                 signal.raise_signal(number)

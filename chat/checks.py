@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core import checks
 from django.utils.module_loading import import_string
 
 from chat import conf
 from chat.agents.defects import agent_problems
+from chat.store import jobs
 from chat.store.access import policy_problems
 from chat.store.reconcile_runs import why_not
 from chat.store.sql import DatabaseError, connection
@@ -48,6 +49,17 @@ def check_policy(
 def check_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     if connection().vendor != "postgresql":
         return [checks.Error("The chat tables need PostgreSQL 15 or newer.", id="chat.E002")]
+    pool = connection().settings_dict["OPTIONS"].get("pool")
+    most = pool.get("max_size", pool.get("min_size", 4)) if isinstance(pool, dict) else None  # psycopg_pool's default
+    if most == 1:
+        return [
+            checks.Error(
+                "A pool of one connection is too small.",
+                hint="The writer of the log keeps one as long as a turn is live, and whoever else needs one would wait "
+                'for it: OPTIONS["pool"]["max_size"] must be 2 or more.',
+                id="chat.E005",
+            )
+        ]
     return []
 
 
@@ -63,6 +75,66 @@ def check_server(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
             )
         ]
     return []
+
+
+# Those whose work the streams do by themselves (host names, session, login, origin), or which have none to do for an
+# answer that is no page.
+NOT_MISSED = {
+    f"django.{name}"
+    for name in (
+        "middleware.security.SecurityMiddleware",
+        "contrib.sessions.middleware.SessionMiddleware",
+        "middleware.locale.LocaleMiddleware",
+        "middleware.common.CommonMiddleware",
+        "middleware.csrf.CsrfViewMiddleware",
+        "contrib.auth.middleware.AuthenticationMiddleware",
+        "contrib.auth.middleware.LoginRequiredMiddleware",
+        "contrib.messages.middleware.MessageMiddleware",
+        "middleware.clickjacking.XFrameOptionsMiddleware",
+        "middleware.csp.ContentSecurityPolicyMiddleware",
+        "middleware.gzip.GZipMiddleware",
+        "middleware.http.ConditionalGetMiddleware",
+    )
+} | {"whitenoise.middleware.WhiteNoiseMiddleware", "csp.middleware.CSPMiddleware"}
+
+
+@checks.register("chat")
+def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    missed = [path for path in settings.MIDDLEWARE if path not in NOT_MISSED]
+    if not missed:
+        return []
+    return [
+        checks.Info(
+            f"The streams and sockets of chat do not pass through {', '.join(missed)}.",
+            hint="They stand in front of Django's handler. Who may ask is for CHAT_AUTHENTICATION_CLASSES to say; what "
+            "else must happen around them belongs into an ASGI middleware around chat.asgi: see docs/installing.md. "
+            "Silence chat.I001 when it is seen to.",
+            id="chat.I001",
+        )
+    ]
+
+
+@checks.register("chat")
+def check_runner(
+    app_configs: Sequence[AppConfig] | None, databases: Collection[str] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """The tables only where the database is asked to be looked at, as in ``check_phase``."""
+    name = conf.get("RUNNER")
+    if name not in conf.RUNNERS:
+        return [checks.Error(f"CHAT_RUNNER = {name!r} is none of {', '.join(conf.RUNNERS)}.", id="chat.E030")]
+    if name != "worker":
+        return []
+    problem = None
+    if not jobs.is_installed():
+        problem = "Procrastinate is not installed."
+    elif not apps.is_installed(jobs.APPLICATION):
+        problem = f"{jobs.APPLICATION} is not in INSTALLED_APPS."
+    elif connection().alias in (databases or ()) and not jobs.has_tables():
+        problem = "Procrastinate's tables are not in the database."
+    if problem is None:
+        return []
+    hint = f"Install the extra `worker`, add {jobs.APPLICATION!r} to INSTALLED_APPS, migrate; see docs/workers.md."
+    return [checks.Error(f"CHAT_RUNNER = 'worker' cannot be: {problem}", hint=hint, id="chat.E031")]
 
 
 @checks.register("chat")

@@ -16,6 +16,11 @@ DEFAULTS: dict[str, Any] = {
     # Dotted path of the object that answers: see chat/agents/base.py. Empty: chat.agents.pydantic_ai where one of the
     # next two is set, else the demo agent.
     "AGENT": "",
+    # Who runs turns: "process", the one that takes the send; "worker", processes of their own (``run_turns``), which a
+    # deploy of the web servers does not touch. See docs/workers.md.
+    "RUNNER": "process",
+    # The queue of their jobs: workers run the turns of the web servers that name the same one.
+    "WORKER_QUEUE": "chat",
     # Dotted path of the class that says who sees and who writes which thread: see chat/access/policy.py.
     "ACCESS_POLICY": "chat.access.policy.OwnerOnly",
     # What chat.agents.pydantic_ai drives: dotted path of a Pydantic AI agent, or of a function that makes one. Empty: a
@@ -24,6 +29,7 @@ DEFAULTS: dict[str, Any] = {
     # The model of a turn for which nobody chose one, as Pydantic AI names it: "openai:gpt-5". With OPENAI_BASE_URL in
     # the environment "openai:" is any server that speaks OpenAI's chat completions.
     "MODEL": "",
+    # What that model is told beforehand.
     "INSTRUCTIONS": "",
     # Other models that a client may choose, per send or per thread; "*" for any: then the agent decides.
     "MODELS": [],
@@ -125,6 +131,10 @@ DEFAULTS: dict[str, Any] = {
     # (chat/store/quotas.py), in a thread, for each turn that begins; returns Limits, as by ``dataclasses.replace``.
     "QUOTA_FOR_USER": "",
 }
+
+
+# What CHAT_RUNNER may be.
+RUNNERS = ("process", "worker")
 
 
 class Phase(StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import include, path
 
 from chat.api.health import healthz, readyz
+from chat.api.metrics import Metrics
 from chat.ws.views import thread_socket
 
 urlpatterns = [
@@ -12,5 +13,6 @@ urlpatterns = [
     path("ws/threads/<str:thread_id>/", thread_socket, name="thread-socket"),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", Metrics.as_view(), name="metrics"),
     path("", include("chat.pages.urls")),
 ]

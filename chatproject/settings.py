@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from csp.constants import NONE, SELF
-from environs import Env
+from environs import Env, validate
 from psycopg.conninfo import conninfo_to_dict
 
 from chat import conf
@@ -184,10 +184,20 @@ for name, default in conf.DEFAULTS.items():
     if (value := READERS[type(default)](f"CHAT_{name}", None)) is not None:
         globals()[f"CHAT_{name}"] = value
 
+# Where workers run the turns: the tables of their jobs come with `migrate`.
+if globals().get("CHAT_RUNNER") == "worker":
+    INSTALLED_APPS += ["procrastinate.contrib.django"]
+
+# Plain lines for a terminal, JSON for what collects the logs of many: each record's event and fields are keys of it.
+LOG_FORMAT = env.str("LOG_FORMAT", "line" if DEBUG else "json", validate=validate.OneOf(("line", "json")))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
+        "json": {"()": "chat.logs.JsonLine"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "loggers": {"procrastinate": {"level": "WARNING"}},  # else two lines a turn
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
 }

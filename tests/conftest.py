@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,20 +15,23 @@ from django.core.management.color import Style
 from django.db import connections
 from django.db.backends.postgresql.operations import DatabaseOperations
 
+from chat import conf
 from chat.access.scopes import scope_of
 from chat.store.scope import Scope
 from chat.store.tokens import create_token
+from chat.testing.client import Client
 from chat.turns import run
 from chat.turns.process import end_process
 from chatproject import embedded_postgres
-from tests.asgi_client import Client
 from tests.factories import UserFactory
+from tests.worker_beside import worker_beside
 
 # A shell starts its background jobs with Ctrl-C ignored, and every child inherits that: tests that press it would wait.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
+pytest_plugins = ["chat.testing.plugin"]
 # Folders of tests that drive whole servers.
 ALONE = ("acceptance", "browser")
 
@@ -39,6 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(HERE).parts[0] in ALONE:
             item.add_marker(pytest.mark.alone)
+        if item.get_closest_marker("in_process") and conf.get("RUNNER") == "worker":
+            item.add_marker(pytest.mark.skip("with workers it is otherwise: see tests/acceptance/test_workers.py"))
 
 
 @pytest.fixture(scope="session")
@@ -80,9 +86,12 @@ def asker(user: AbstractUser) -> Scope:
 
 @pytest.fixture
 async def drained() -> AsyncIterator[None]:
-    """No run of the test outlives it, nor the connection of the thread in which its ORM calls ran."""
+    """No run of the test outlives it, nor the connection of the thread in which its ORM calls ran. With
+    ``CHAT_RUNNER=worker`` in the environment the runs are those of a worker beside the application.
+    """
     run.accept_turns_again()
-    yield
+    async with worker_beside() if conf.get("RUNNER") == "worker" else nullcontext():
+        yield
     await end_process()
     run.accept_turns_again()
     await sync_to_async(connections.close_all)()

@@ -19,7 +19,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
-from rest_framework.exceptions import APIException, AuthenticationFailed
+from rest_framework.exceptions import APIException, AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from chat import conf
@@ -35,8 +35,12 @@ BEARER_PROTOCOL = "bearer."
 class SessionOrOrigin(SessionAuthentication):
     """A Django session. An unsafe request needs a CSRF token, or, as JSON, an ``Origin`` that is this host's or
     trusted: a form of a foreign page cannot send JSON, and a foreign script cannot forge its origin. So a
-    same-origin ``useChat()`` works without a header. Raises OriginRefused.
+    same-origin ``useChat()`` works without a header. Raises PermissionDenied, which any view of the framework knows.
     """
+
+    def authenticate_header(self, request: Request) -> str:
+        # The framework asks the first of a view's authenticators, and answers 403 to nobody where that has none.
+        return "Bearer"
 
     def enforce_csrf(self, request: Request) -> None:
         if _is_json(request) and _own_origin(request):
@@ -44,11 +48,14 @@ class SessionOrOrigin(SessionAuthentication):
         try:
             super().enforce_csrf(request)
         except APIException:
-            raise OriginRefused from None
+            raise PermissionDenied(OriginRefused.message, OriginRefused.code) from None
 
 
 class Bearer(BaseAuthentication):
-    """``Authorization: Bearer <token>``. No cookie is involved, so no CSRF check either."""
+    """``Authorization: Bearer <token>``. No cookie is involved, so no CSRF check either.
+
+    Raises AuthenticationFailed, which any view of the framework knows.
+    """
 
     def authenticate(self, request: Request) -> tuple[AbstractBaseUser, ApiToken] | None:
         scheme, _, token = get_authorization_header(request).decode("latin-1").partition(" ")
@@ -56,7 +63,7 @@ class Bearer(BaseAuthentication):
             return None
         found = tokens.find_token(token.strip())
         if found is None:
-            raise NotAuthenticated("This token is not known, or was revoked.")
+            raise AuthenticationFailed("This token is not known, or was revoked.", NotAuthenticated.code)
         return found.user, found
 
     def authenticate_header(self, request: Request) -> str:
@@ -143,3 +150,5 @@ def _grant(request: Request) -> Grant:
         return grant_of(request)
     except AuthenticationFailed as problem:
         raise NotAuthenticated(str(problem.detail)) from None
+    except PermissionDenied as problem:
+        raise OriginRefused(str(problem.detail)) from None

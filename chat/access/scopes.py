@@ -8,8 +8,8 @@ from chat.errors import NotAuthenticated
 from chat.store.scope import Scope, policy
 
 
-def scope_of(user: AbstractBaseUser | AnonymousUser) -> Scope:
+def scope_of(user: AbstractBaseUser | AnonymousUser | None) -> Scope:
     """The scope of a user, as the access policy makes it. Raises NotAuthenticated for nobody."""
-    if not user.is_authenticated or user.pk is None:
+    if user is None or not user.is_authenticated or user.pk is None:
         raise NotAuthenticated
     return policy().scope(user)

@@ -25,6 +25,8 @@ LOOKS: dict[str, str] = {
 class ToolApprovalAdmin(ReadOnlyAdmin[ToolApproval]):
     """Tool calls that turns waited for, or wait for: what was asked, and who decided what, and when."""
 
+    is_audited = True
+    hidden = ("input", "changed_input", "output", "error_text", "reason")
     list_display = ("call", "state", "turn_link", "decider", "decided", "asked")
     list_display_links = ("call",)
     list_filter = ("status", "kind", "created_at")

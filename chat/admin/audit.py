@@ -6,15 +6,15 @@ from django.db.models import Q
 from django.utils.safestring import SafeString
 
 from chat.admin.cells import NOTHING, times, when
-from chat.admin.read_only import ReadOnlyAdmin, as_number
-from chat.models import CopilotChat, Message, Thread, TranscriptView, Turn
+from chat.admin.read_only import SEARCH, ReadOnlyAdmin, as_number
+from chat.models import CopilotChat, Message, Thread, ToolApproval, TranscriptView, Turn
 
-PAGES = {model._meta.model_name: model for model in (Thread, Message, Turn, CopilotChat)}
+PAGES = {model._meta.model_name: model for model in (Thread, Message, Turn, ToolApproval, CopilotChat)}
 
 
 @admin.register(TranscriptView)
 class TranscriptViewAdmin(ReadOnlyAdmin[TranscriptView]):
-    """Who of the staff has opened whose transcript, and when."""
+    """Who of the staff has opened whose transcript, or has looked for words in all of them, and when."""
 
     list_display = ("number", "viewer", "kind", "what", "viewed")
     list_display_links = ("number",)
@@ -36,6 +36,8 @@ class TranscriptViewAdmin(ReadOnlyAdmin[TranscriptView]):
 
     @admin.display(description="seen")
     def what(self, view: TranscriptView) -> SafeString | str:
+        if view.kind == SEARCH:
+            return f"Words in the list of {view.seen}s"
         model = PAGES.get(view.kind)
         return self.link(model, view.seen, view.seen) if model else NOTHING
 

@@ -91,7 +91,13 @@ def span(length: timedelta | None) -> str:
     minutes, rest = divmod(int(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest} s" if minutes < 10 else f"{minutes} min"
-    return f"{minutes // 60:,} h {minutes % 60} min"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours:,} h {rest} min" if rest else f"{hours:,} h"
+
+
+def days(number: float) -> str:
+    """A setting in days; empty for 0, which all of them mean never by."""
+    return f"{number:g} day{'s' * (number != 1)}" if number else ""
 
 
 def dollars(micros: int) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -15,12 +16,14 @@ from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from chat import conf
 from chat.admin.cells import NOTHING, json_block, label, one_line, span, times, when
 from chat.admin.pairs import LOOKS, pair_view
 from chat.admin.read_only import ReadOnlyAdmin, as_number, as_uuid
 from chat.conf import Phase, phase
 from chat.models import CopilotChat, CopilotMessage, ReconcileRun
 from chat.store.drift import DRIFT, Kind, compare
+from chat.store.figures import standing
 from chat.store.reconcile_chat import repair_chat
 from chat.store.side_by_side import side_by_side
 
@@ -58,8 +61,9 @@ class MirrorFilter(admin.SimpleListFilter):
 class CopilotChatAdmin(ReadOnlyAdmin[CopilotChat]):
     """Copilot chats, without their arrays: one can be megabytes."""
 
+    hidden = ("messages", "config")
     is_audited = True
-    list_display = ("shown_title", "user", "used_model", "size", "mirror", "stream", "last_activity")
+    list_display = ("shown_title", "user", "used_model", "size", "mirror", "last_activity")
     list_display_links = ("shown_title",)
     list_filter = (MirrorFilter, ("active_stream_id", admin.EmptyFieldListFilter), "updated_at")
     change_form_template = "admin/chat/copilotchat/change_form.html"
@@ -85,6 +89,25 @@ class CopilotChatAdmin(ReadOnlyAdmin[CopilotChat]):
         stored = Func(F("messages"), function="pg_column_size", output_field=IntegerField())
         return super().get_queryset(request).defer("messages", "config").annotate(stored=stored)
 
+    def notes(self) -> list[str]:
+        """How the mirror of all chats does."""
+        if phase() == Phase.JSONB:
+            return ["There is no mirror in phase jsonb."]
+        told = {(name, of): value for name, of, value in standing(conf.get("LEASE_SECONDS"))}
+        drift = [(kind, int(told.get(("chat_mirror_drift", kind), 0))) for kind in DRIFT]
+        left = ", ".join(f"{number:,} {kind}" for kind, number in drift if number)
+        age = told.get(("chat_mirror_check_age_seconds", ""))
+        if age is None:
+            compared = format_html("{} {}", label("waiting", "Never compared"), "in full with the arrays.")
+        else:
+            verdict = label("bad", f"Drift: {left}") if left else label("good", "No drift")
+            compared = format_html(
+                "{} when it was last compared in full, {} ago.", verdict, span(timedelta(seconds=age))
+            )
+        failed = int(told["chat_mirror_failed_chats", ""])
+        since = f"Writes to {failed:,} chat{'s' * (failed != 1)} have failed since." if failed else ""
+        return [format_html("Mirror, in phase {}: {} {}", phase(), compared, since)]
+
     def ids(self, term: str) -> Q:
         named = Q(active_stream_id=term)
         if chat_id := as_uuid(term):
@@ -93,13 +116,13 @@ class CopilotChatAdmin(ReadOnlyAdmin[CopilotChat]):
 
     @admin.display(description="title", ordering="title")
     def shown_title(self, chat: CopilotChat) -> SafeString:
-        return format_html('<bdi class="chat-title">{}</bdi>', one_line(chat.title) or "Untitled")
+        return format_html('<bdi class="chat-title chat-preview">{}</bdi>', one_line(chat.title) or "Untitled")
 
     @admin.display(description="model")
     def used_model(self, chat: CopilotChat) -> str:
         return chat.model or NOTHING
 
-    @admin.display(description="history, as stored")
+    @admin.display(description="size")
     def size(self, chat: SizedChat) -> str:
         return filesizeformat(chat.stored)
 

@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.db.models import F, Func, Q, QuerySet, TextField
+from django.db.models import F, Func, IntegerField, Q, QuerySet
 from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
 from django.template.loader import render_to_string
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from chat.admin.cells import NOTHING, json_block, label, one_line, sentence, times, when
+from chat.admin.cells import NOTHING, json_block, label, sentence, times, when
 from chat.admin.parts import part_views
 from chat.admin.read_only import ReadOnlyAdmin, as_number, as_uuid
 from chat.admin.transcript import badges, told_usage
@@ -22,28 +23,25 @@ if TYPE_CHECKING:
 
     from django_stubs_ext import WithAnnotations
 
-    class Preview(TypedDict):
-        preview: str | None
+    class Size(TypedDict):
+        stored: int
 
-    PreviewedMessage = WithAnnotations[Message, Preview]
+    SizedMessage = WithAnnotations[Message, Size]
 
 ROLE_LOOKS: dict[str, str] = {Role.USER: "running", Role.ASSISTANT: "good", Role.SYSTEM: "quiet"}
 
 
-class FirstText(Func):
-    """The beginning of the first text part, cut on the server: a list must not load whole answers."""
-
-    template = """left(jsonb_path_query_first(%(expressions)s, '$[*] ? (@.type == "text").text') #>> '{}', 160)"""
-    output_field = TextField()
-
-
 @admin.register(Message)
 class MessageAdmin(ReadOnlyAdmin[Message]):
-    """Messages of threads, one by one."""
+    """Messages of threads, one by one. Their list shows nothing of what they say: who wants to read opens one, which is
+    noted.
+    """
+
+    hidden = ("parts", "metadata")
 
     thread = "thread"
     is_audited = True
-    list_display = ("number", "role_label", "text", "thread_link", "by", "created")
+    list_display = ("number", "role_label", "size", "thread_link", "by", "created")
     list_display_links = ("number",)
     list_filter = ("role", "is_current", ("deleted_at", admin.EmptyFieldListFilter), "created_at")
     list_select_related = ("thread", "author")
@@ -61,8 +59,9 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
-        messages = super().get_queryset(request).defer("parts", "thread__metadata")
-        return messages.annotate(preview=FirstText(F("parts")))
+        # Its size on disk, which is known without reading it.
+        stored = Func(F("parts"), function="pg_column_size", output_field=IntegerField())
+        return super().get_queryset(request).defer("parts", "thread__metadata").annotate(stored=stored)
 
     def says(self, term: str) -> Q:
         return Q(pk__in=entries_with(term).values("message"))
@@ -83,10 +82,9 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
     def role_label(self, message: Message) -> SafeString:
         return label(ROLE_LOOKS.get(message.role, "quiet"), sentence(message.get_role_display()))
 
-    @admin.display(description="text")
-    def text(self, message: PreviewedMessage) -> SafeString | str:
-        preview = one_line(message.preview or "") or NOTHING
-        return format_html('<span class="chat-preview" dir="auto">{}</span>{}', preview, badge_labels(message))
+    @admin.display(description="size")
+    def size(self, message: SizedMessage) -> SafeString:
+        return format_html("{} {}", filesizeformat(message.stored), badge_labels(message))
 
     @admin.display(description="thread")
     def thread_link(self, message: Message) -> SafeString:

@@ -23,6 +23,8 @@ from chat.store.access import administered_threads
 from chat.store.audit import note_view
 
 M = TypeVar("M", bound=Model)
+# The kind of a view that the audit log has of who looks for words in what was said: a hit tells that they were.
+SEARCH = "search"
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin
@@ -68,6 +70,7 @@ class ReadOnlyAdmin(ModelAdmin[M]):
     show_facets = admin.ShowFacets.NEVER  # each would count the whole table
     paginator = BoundedPaginator
     is_audited = False  # whether the page of a row shows what was said
+    hidden: Sequence[str] = ()  # fields that hold what was said, or a secret
     thread = ""  # where a row of this model says which thread it belongs to
     view_on_site = False
 
@@ -89,6 +92,14 @@ class ReadOnlyAdmin(ModelAdmin[M]):
         threads = administered_threads(request.user) if self.thread else None
         return rows if threads is None else rows.filter(**{f"{self.thread}__in": threads})
 
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        # Not what the site adds for every admin: deleting is such an action.
+        return {name: found for name, found in super().get_actions(request).items() if name in (self.actions or ())}
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        # Else ?parts__startswith=… would tell a field letter by letter.
+        return lookup.partition("__")[0] not in self.hidden and super().lookup_allowed(lookup, value, request)
+
     def ids(self, term: str) -> Q:
         """The condition for rows that ``term`` names by an id."""
         raise NotImplementedError
@@ -102,18 +113,25 @@ class ReadOnlyAdmin(ModelAdmin[M]):
             if named.exists():
                 return named, False
         found, repeats = super().get_search_results(request, queryset, search_term)
-        if not term or (said := self.says(term)) is None:
+        if not term or not self.may_view(request, Message) or (said := self.says(term)) is None:
             return found, repeats
+        note_view(request.user, SEARCH, self.opts.model_name)
         return queryset.filter(Q(pk__in=found.order_by().values("pk")) | said), False
 
     def says(self, term: str) -> Q | None:
-        """The condition for rows in whose stored text the words of ``term`` are; None for rows without one."""
+        """The condition for rows in whose messages the words of ``term`` are; None for rows without messages. To ask it
+        is to look into them: who may not view messages may not, and it is noted.
+        """
         return None
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         # Django's own says "Select thread to view".
         title = capfirst(self.opts.verbose_name_plural)
-        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+        return super().changelist_view(request, {"title": title, "notes": self.notes(), **(extra_context or {})})
+
+    def notes(self) -> list[str]:
+        """What stands above a list: for how long its rows are kept, and what there is to know of all of them."""
+        return []
 
     def render_change_form(
         self,

@@ -11,7 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from chat.admin.cells import dollars, label, one_line, pretty, sentence, status_label, when
+from chat import conf
+from chat.admin.cells import days, dollars, label, one_line, pretty, sentence, status_label, when
 from chat.admin.read_only import ReadOnlyAdmin, as_number, as_uuid
 from chat.admin.transcript import read_transcript
 from chat.models import BUSY, Message, Thread, TokenUsage, Turn
@@ -65,6 +66,7 @@ class ThreadAdmin(ReadOnlyAdmin[Thread]):
     """Threads; the page of one is its transcript."""
 
     thread = "pk"
+    hidden = ("metadata",)
     is_audited = True
     list_display = ("name", "owner", "messages", "turn", "last_activity", "created")
     list_display_links = ("name",)
@@ -89,6 +91,12 @@ class ThreadAdmin(ReadOnlyAdmin[Thread]):
                 busy=Subquery(busy),
             )
         )
+
+    def notes(self) -> list[str]:
+        trash, idle = (days(conf.get(name)) for name in ("KEEP_DELETED_DAYS", "KEEP_THREADS_DAYS"))
+        told = f"Deleted threads are gone for good {f'after {trash}' if trash else 'only when their owner says so'}"
+        idling = f"and all others {idle} after their last activity" if idle else "and all others are kept"
+        return [f"{told}, {idling}: manage.py purge_threads sees to it."]
 
     def says(self, term: str) -> Q:
         return Q(pk__in=entries_with(term).values("thread"))

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from chat.admin.cells import label, times, when
@@ -21,6 +20,7 @@ class ApiTokenAdmin(ReadOnlyAdmin[ApiToken]):
     Its digest is shown nowhere.
     """
 
+    hidden = ("digest",)
     actions = ("revoke",)
     list_display = ("shown_name", "user", "state", "last_used", "created")
     list_display_links = ("shown_name",)
@@ -31,14 +31,14 @@ class ApiTokenAdmin(ReadOnlyAdmin[ApiToken]):
     search_fields = ("name", f"user__{get_user_model().USERNAME_FIELD}")
     search_help_text = "A token's name or a user's."
     fields = ("shown_name", "user", "state", "moments")
-    change_list_template = "admin/chat/apitoken/change_list.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
         return super().get_queryset(request).defer("digest")
 
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        # Else ?digest__startswith=… would tell it letter by letter.
-        return not lookup.startswith("digest") and super().lookup_allowed(lookup, value, request)
+    def notes(self) -> list[str]:
+        command = format_html("<code>{}</code>", 'python manage.py create_token USERNAME --name "what it is for"')
+        told = "A token can be shown only at the moment it is made, so it is made on the command line: {}"
+        return [format_html(told, command)]
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("chat.change_apitoken")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db.models import DurationField, ExpressionWrapper, F, Prefetch, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
@@ -54,7 +54,9 @@ class TurnAdmin(ReadOnlyAdmin[Turn]):
 
     thread = "thread"
     is_audited = True
-    list_display = ("number", "state", "conversation", "user", "used_model", "ran", "begun")
+    hidden = ("request",)
+    actions = ("recover",)
+    list_display = ("number", "state", "whose", "ran", "begun")
     list_display_links = ("number",)
     list_filter = ("status", LeaseFilter, "trigger", "created_at")
     list_select_related = ("thread", "copilot_chat", "user")
@@ -95,6 +97,36 @@ class TurnAdmin(ReadOnlyAdmin[Turn]):
             **{name: ExpressionWrapper(age, output_field=DurationField()) for name, age in ages.items()}
         )
 
+    def notes(self) -> list[str]:
+        kept = span(timedelta(seconds=conf.get("LOG_RETENTION_SECONDS")))
+        return [f"The log of a turn is kept for {kept} after its end; the answer stays as long as its thread."]
+
+    def get_ordering(self, request: HttpRequest) -> tuple[Any, ...]:
+        # Of those that are stuck, the oldest first.
+        return (
+            ("heartbeat_at", "pk")
+            if request.GET.get(LeaseFilter.parameter_name)
+            else tuple(super().get_ordering(request))
+        )
+
+    def has_recover_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("chat.change_turn")
+
+    @admin.action(permissions=["recover"], description="Recover the chosen turns whose lease has expired")
+    def recover(self, request: HttpRequest, queryset: QuerySet[Turn]) -> None:
+        # Not at the start of every command that loads the admin: it brings half the application along.
+        from chat.turns.recover import recover_expired
+
+        chosen = list(queryset.filter(status=TurnStatus.STREAMING))
+        recovered = [turn for turn in chosen if recover_expired(turn.pk)]
+        for turn in recovered:
+            self.log_change(request, turn, "Recovered.")
+        text = "1 turn is" if len(recovered) == 1 else f"{len(recovered)} turns are"
+        text = f"{text} recovered: ended as interrupted, with all that was shown."
+        if left := len(chosen) - len(recovered):
+            text += f" {left} alive {'was' if left == 1 else 'were'} left alone."
+        self.message_user(request, text, messages.SUCCESS if recovered else messages.WARNING)
+
     def ids(self, term: str) -> Q:
         named = Q(turn_id=term)
         if conversation := as_uuid(term):
@@ -130,6 +162,13 @@ class TurnAdmin(ReadOnlyAdmin[Turn]):
             return self.link(Thread, turn.thread_id, turn.thread.title or "Untitled")
         assert turn.copilot_chat is not None
         return self.link(CopilotChat, turn.copilot_chat_id, turn.copilot_chat.title or "Copilot chat")
+
+    @admin.display(description="conversation")
+    def whose(self, turn: Turn) -> SafeString:
+        """The conversation, and below it who has asked which model."""
+        below = " · ".join(one_line(name) for name in (turn.user and turn.user.get_username(), turn.model) if name)
+        told = '<div class="chat-stack">{}<span class="chat-aside">{}</span></div>'
+        return format_html(told, self.conversation(turn), below)
 
     @admin.display(description="transcript")
     def transcript(self, turn: Turn) -> SafeString | str:

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from chat.agents.base import agent_path
+from chat.telemetry import event
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def agent_problems() -> list[str]:
 def log_agent_problems() -> None:
     """For a server that starts: the agent is loaded now, not in the first turn, and what is wrong is in the log."""
     for problem in agent_problems():
-        logger.error("the agent cannot answer: %s", problem)
+        logger.error("the agent cannot answer: %s", problem, extra=event("agent_defect"))
 
 
 def run_problem(agent: Any) -> str:

@@ -60,8 +60,10 @@ def body_of(error: errors.ChatError) -> bytes:
 
 def from_framework(problem: exceptions.APIException) -> tuple[int, dict[str, Any]]:
     """What Django REST framework itself refuses (method, permission, throttle) in our shape."""
-    if problem.status_code == 401:
-        return 401, {"error": {"code": errors.NotAuthenticated.code, "message": errors.NotAuthenticated.message}}
     detail = problem.detail
+    if problem.status_code == 401:
+        # What an authenticator says of a token; that there was none is said in words of ours.
+        told = str(detail) if isinstance(problem, exceptions.AuthenticationFailed) else errors.NotAuthenticated.message
+        return 401, {"error": {"code": errors.NotAuthenticated.code, "message": told}}
     code = detail.code if isinstance(detail, exceptions.ErrorDetail) else problem.default_code
     return problem.status_code, {"error": {"code": code, "message": str(detail)}}

@@ -14,7 +14,8 @@ from chat.api.views import ChatView, answer, page
 from chat.errors import InvalidInput
 from chat.protocol.markdown import rendered_parts
 from chat.protocol.requests import AppendBody, append_parts
-from chat.store.messages import StoredMessage, append_message, read_message, read_messages
+from chat.store.message_pages import messages_as_json, read_messages
+from chat.store.messages import StoredMessage, append_message, read_message
 from chat.store.usage import UsageFigures
 from chat.store.versions import versions_of
 
@@ -28,12 +29,17 @@ class Messages(ChatView):
         before = None
         if "before" in request.query_params:
             before = self.number("before", 1, most=LARGEST_ID)
+        html, versions = self.flag("html"), self.flag("versions")
         asker = self.asker()
-        found = read_messages(asker, named_thread(asker, thread_id), before=before, limit=limit + 1)
-        more = {"before": found[1].id} if len(found) > limit else None
-        return page(
-            request, all_shown(found[-limit:], html=self.flag("html"), versions=self.flag("versions")), more=more
-        )
+        thread = named_thread(asker, thread_id)
+        if html or versions:
+            found = read_messages(asker, thread, before=before, limit=limit + 1)
+            earlier = found[1].id if len(found) > limit else None
+            results: list[Any] | orjson.Fragment = all_shown(found[-limit:], html=html, versions=versions)
+        else:
+            text, earlier = messages_as_json(asker, thread, before=before, limit=limit)
+            results = orjson.Fragment(text)
+        return page(request, results, more={"before": earlier} if earlier else None)
 
     def post(self, request: Request, thread_id: str) -> HttpResponse:
         """The legacy append, for recovery only: the server itself writes every message of a turn."""

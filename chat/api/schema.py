@@ -54,6 +54,11 @@ def without_chat(endpoints: list[tuple[str, str, str, Any]], **kwargs: Any) -> l
     return [one for one in endpoints if not one[3].__module__.startswith(("chat.", "drf_spectacular."))]
 
 
+def without_views(endpoints: list[Any], **kwargs: Any) -> list[Any]:
+    """No view speaks for itself: all that ``with_chat`` tells is in ``OPERATIONS``."""
+    return []
+
+
 def with_chat(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     """For ``POSTPROCESSING_HOOKS``: the operations of this application, wherever the host has put it."""
     models: set[type[BaseModel]] = {Error}
@@ -136,9 +141,13 @@ def _answer(operation: Operation, status: int, schema_of: dict[Any, Any]) -> dic
 
 
 class Schema(ChatView, SpectacularAPIView):
-    """The schema, as JSON or YAML, for who is logged in."""
+    """The schema, as JSON or YAML, for who is logged in: of this application, whatever the host has set for its own."""
 
     renderer_classes = SpectacularAPIView.renderer_classes
+    custom_settings: dict[str, Any] | None = {
+        "PREPROCESSING_HOOKS": ["chat.api.schema.without_views"],
+        "POSTPROCESSING_HOOKS": ["chat.api.schema.with_chat"],
+    }
 
 
 class Docs(ChatView, SpectacularSwaggerSplitView):

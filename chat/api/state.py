@@ -18,7 +18,8 @@ from chat.api import messages, turns
 from chat.api.threads import named_thread
 from chat.api.views import ChatView, answer
 from chat.errors import Contention
-from chat.store.messages import StoredMessage, read_messages
+from chat.store.message_pages import read_messages
+from chat.store.messages import StoredMessage
 from chat.store.queue import queued_message, queued_turns
 from chat.store.scope import Scope
 from chat.store.sql import ATTEMPTS

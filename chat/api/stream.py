@@ -47,6 +47,7 @@ from chat.store.threads import find_thread
 from chat.store.turns import StoredTurn, live_turn, read_turn
 from chat.streams.cursors import Cursor, parse_cursor
 from chat.streams.readers import while_allowed
+from chat.telemetry import event, measure
 from chat.turns.approvals import decide, go_on, is_repost
 from chat.turns.read import read_stream
 from chat.turns.start import start_turn
@@ -227,10 +228,10 @@ async def _serve(
     except ChatError as problem:
         error = problem
     except UNAVAILABLE:
-        logger.error("%s: the database does not answer", scope["path"])
+        logger.error("%s: the database does not answer", scope["path"], extra=event("database_away"))
         error = Unavailable()
     except Exception:
-        logger.exception("%s failed", scope["path"])
+        logger.exception("%s failed", scope["path"], extra=event("request_failed"))
         error = InternalError()
     else:
         if isinstance(answer, Answer):
@@ -303,14 +304,17 @@ async def _send_stream(frames: AsyncIterator[bytes], receive: Receive, send: Sen
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if done == {watching} and watching.exception() is None:
-            logger.info("a reader that did not read for %s s was dropped", conf.get("SLOW_READER_SECONDS"))
+            patience = conf.get("SLOW_READER_SECONDS")
+            logger.info("a reader that did not read for %s s was dropped", patience, extra=event("reader_dropped"))
+            measure("chat_readers_dropped_total")
             await _cut(send, leaving)
     finally:
         for task in tasks:
             task.cancel()
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(result, Exception) and not isinstance(result, OSError):
-                logger.error("a stream broke: %s", type(result).__name__, exc_info=result)
+                name = type(result).__name__
+                logger.error("a stream broke: %s", name, exc_info=result, extra=event("stream_broke", problem=name))
 
 
 async def _cut(send: Send, gone: asyncio.Future[None]) -> None:

@@ -14,9 +14,12 @@ from django.http import HttpResponse
 from pydantic import BaseModel
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.parsers import BaseParser, JSONParser
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from chat import conf
@@ -28,7 +31,8 @@ from chat.errors import BodyTooLarge, ChatError, InternalError, InvalidInput, No
 from chat.protocol import sanitize
 from chat.protocol.requests import lenient, parse
 from chat.store.scope import Scope
-from chat.store.sql import UNAVAILABLE
+from chat.store.sql import UNAVAILABLE, in_transactions_of_its_own
+from chat.telemetry import event
 
 logger = logging.getLogger(__name__)
 B = TypeVar("B", bound=BaseModel)
@@ -43,6 +47,14 @@ class ChatView(APIView):
 
     permission_classes: Sequence[type[BasePermission]] = (IsAuthenticated,)
     renderer_classes: Sequence[type[BaseRenderer]] = (JSONRenderer,)
+    parser_classes: Sequence[type[BaseParser]] = (JSONParser,)
+    throttle_classes: Sequence[type[BaseThrottle]] = ()
+    content_negotiation_class = DefaultContentNegotiation
+    versioning_class = None
+
+    @classmethod
+    def as_view(cls, **given: Any) -> Any:
+        return in_transactions_of_its_own(super().as_view(**given))
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         return authenticators()
@@ -53,7 +65,8 @@ class ChatView(APIView):
         except (APIException, NotAuthenticated):
             throttle.strangers.take(request.META.get("REMOTE_ADDR"))
             raise
-        if request.user.is_authenticated:
+        # Nobody is None where the host's UNAUTHENTICATED_USER says so.
+        if request.user is not None and request.user.is_authenticated:
             throttle.requests.take(request.user.pk)
         else:
             throttle.strangers.take(request.META.get("REMOTE_ADDR"))
@@ -121,14 +134,15 @@ class ChatView(APIView):
         if isinstance(exc, APIException):
             status, body = wire.from_framework(exc)
             response = answer(body, status=status)
-            if header := getattr(exc, "auth_header", None):
-                response["WWW-Authenticate"] = header
+            if status == 401:
+                response["WWW-Authenticate"] = self.get_authenticate_header(self.request)
             return response
+        place = type(self).__name__
         if isinstance(exc, UNAVAILABLE):
-            logger.error("%s: the database does not answer", type(self).__name__)
+            logger.error("%s: the database does not answer", place, extra=event("database_away", place=place))
             exc = Unavailable()
         elif not isinstance(exc, ChatError):
-            logger.error("%s failed", type(self).__name__, exc_info=exc)
+            logger.error("%s failed", place, exc_info=exc, extra=event("request_failed", place=place))
             exc = InternalError()
         return HttpResponse(
             wire.body_of(exc),
@@ -153,8 +167,8 @@ def position_of(row: dict[str, Any]) -> str:
     return f"{row['updated_at'].isoformat()}~{row['id']}"
 
 
-def page(request: Request, results: list[Any], *, more: dict[str, Any] | None) -> HttpResponse:
-    """One page of a list; ``more`` are the query parameters of the next one."""
+def page(request: Request, results: list[Any] | orjson.Fragment, *, more: dict[str, Any] | None) -> HttpResponse:
+    """One page of a list, which may be JSON already; ``more`` are the query parameters of the next one."""
     following = None
     if more is not None:
         query = {**request.query_params.dict(), **more}

@@ -10,7 +10,7 @@ class TranscriptView(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     viewer = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
-    # "thread", "message", "turn" or "copilotchat", and its primary key.
+    # "thread", "message", "turn", "toolapproval" or "copilotchat", and its primary key; or "search", and in which list.
     kind = models.CharField(max_length=20)
     seen = models.CharField(max_length=40)
     viewed_at = models.DateTimeField(db_default=Now(), editable=False)

@@ -11,6 +11,7 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.defaultfilters import filesizeformat
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -18,6 +19,8 @@ from chat import conf
 from chat.access import throttle
 from chat.errors import TooManyRequests
 from chat.pages.suggestions import DEMO_SUGGESTIONS
+
+SHARE_LABELS = {1: "a day", 7: "a week", 30: "a month", 365: "a year"}
 
 
 @require_safe
@@ -28,7 +31,37 @@ def conversation(request: HttpRequest, thread_id: UUID | None = None) -> HttpRes
     exists. So this view cannot tell anybody whether another's thread does.
     """
     is_demo = conf.get("AGENT") == conf.DEFAULTS["AGENT"]
-    return render(request, "chat/conversation.html", {"suggestions": DEMO_SUGGESTIONS if is_demo else []})
+    return render(
+        request,
+        "chat/conversation.html",
+        {
+            "suggestions": DEMO_SUGGESTIONS if is_demo else [],
+            "most_bytes": conf.get("ATTACHMENT_BYTES"),
+            "attachable": _attachable(),
+            **_share_days(),
+        },
+    )
+
+
+def _attachable() -> str:
+    """What may be attached, as people say it."""
+    types = conf.get("ATTACHMENT_TYPES")
+    kinds = {"pictures": "image/", "PDF": "application/pdf", "text": "text/"}
+    known = [name for name, prefix in kinds.items() if any(kind.startswith(prefix) for kind in types)]
+    known += [kind for kind in types if not kind.startswith(tuple(kinds.values()))]
+    return f"{', '.join(known)}, up to {filesizeformat(conf.get('ATTACHMENT_BYTES'))} each"
+
+
+def _share_days() -> dict[str, Any]:
+    """For how many days a link to a thread may be made good, and for how many it usually is."""
+    usual, most = conf.get("SHARE_DAYS"), conf.get("SHARE_MOST_DAYS")
+    days = {*SHARE_LABELS, usual or most} - {0}
+    choices: list[tuple[Any, str]] = [
+        (each, SHARE_LABELS.get(each, f"{each} days")) for each in sorted(days) if each <= (most or each)
+    ]
+    if not usual and not most:
+        choices.append(("", "as long as nobody revokes it"))
+    return {"share_days": choices, "share_usual": usual or most or ""}
 
 
 class Login(LoginView):

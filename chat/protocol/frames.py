@@ -1,7 +1,8 @@
 """The frames of the WebSocket: JSON objects whose one key says what they are.
 
 From the server ``{"cursor", "chunk"}`` (``cursor`` null for a stream that was made anew from its parts),
-``{"turn": {…}}`` and ``{"error": {…}}``; from the client ``{"submit": {…}}``, ``{"stop": {…}}`` and
+``{"turn": {…}}``, ``{"restored": {…}}`` and ``{"error": {…}}``;
+from the client ``{"submit": {…}}``, ``{"stop": {…}}`` and
 ``{"approve": {…}}``, with a ``ref`` of its choice that comes back in the answer.
 """
 

@@ -52,5 +52,7 @@ def _programs() -> tuple[Callable[[str], str], Callable[[str], str]]:
         attribute_filter=lambda tag, name, value: value if name != "href" or ABSOLUTE.match(value) else None,
         url_schemes={"http", "https", "mailto"},
         link_rel="noopener noreferrer nofollow",
+        # They may be wider than a screen, and a keyboard has to reach what scrolls.
+        set_tag_attribute_values={"pre": {"tabindex": "0"}, "table": {"tabindex": "0"}},
     )
     return parser.render, cleaner.clean

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.contrib.sessions.backends import db, signed_cookies
+from django.db import router
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
@@ -27,14 +28,17 @@ def living_sessions(keys: Collection[str]) -> set[str]:
     if issubclass(store, signed_cookies.SessionStore):
         return set(keys)
     if issubclass(store, db.SessionStore):  # its cached form, too
-        sessions = store.get_model_class().objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
+        model = store.get_model_class()
+        kept = model.objects.using(router.db_for_write(model))  # not a replica, which learns late of a logout
+        sessions = kept.filter(session_key__in=keys, expire_date__gt=timezone.now())
         return set(sessions.values_list("session_key", flat=True))
     return {key for key in keys if store().exists(key)}
 
 
 def living_tokens(pks: Collection[int]) -> set[int]:
     """Those tokens that are not revoked."""
-    return set(ApiToken.objects.filter(pk__in=pks, revoked_at__isnull=True).values_list("pk", flat=True))
+    kept = ApiToken.objects.using(connection().alias)
+    return set(kept.filter(pk__in=pks, revoked_at__isnull=True).values_list("pk", flat=True))
 
 
 def active_users(pks: Collection[Any]) -> dict[Any, AbstractBaseUser]:

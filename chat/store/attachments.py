@@ -14,9 +14,13 @@ from typing import Any, BinaryIO
 
 from django.core.files.base import File
 from django.core.files.storage import Storage, storages
+from django.db import transaction
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
 
 from chat import conf
 from chat.errors import AttachmentLimit, NotFound
+from chat.models import Attachment
 from chat.store.scope import VISIBLE_THREAD, Scope
 from chat.store.sql import Row, one_transaction, row, rows
 from chat.store.turns import StoredTurn
@@ -110,6 +114,15 @@ def sweep_attachments() -> int:
             rows("DELETE FROM chat_attachments WHERE id = %(id)s", id=one["id"])
         swept += len(found)
     return swept
+
+
+@receiver(post_delete, sender=Attachment, dispatch_uid="chat.attachments")
+def take_bytes_away(sender: type[Attachment], instance: Attachment, using: str, **signal: Any) -> None:
+    """A row that Django deletes, as with the user it belongs to, takes its bytes with it, once that is committed. (A
+    process that dies in between leaves a file that nobody can name.)
+    """
+    key = instance.key
+    transaction.on_commit(lambda: storage().delete(key), using=using, robust=True)
 
 
 def with_contents(messages: list[dict[str, Any]], turn: StoredTurn) -> list[dict[str, Any]]:

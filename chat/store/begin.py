@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Required, TypedDict, Unpack
 
 from chat.errors import Contention, ThreadBusy, ThreadNotFound, TurnConflict
+from chat.store import turn_news
 from chat.store.messages import BUSY_SQL, CURRENT_CHILD, FRESH
 from chat.store.quotas import Limits, admitted, limits_of, refuse
 from chat.store.scope import WRITABLE_THREAD, Scope
@@ -63,7 +64,7 @@ def begin_turn(scope: Scope, thread_id: uuid.UUID, turn_id: str, **wanted: Unpac
     for _ in range(ATTEMPTS if revises is None else 1):  # what is revised may be another version by now
         made = _made(statement, limits, thread=thread_id, **values)
         if made is not None:
-            return stored_turn(made, created=True)
+            return turn_news.started(stored_turn(made, created=True))
         # Under READ COMMITTED only a new statement sees who was first.
         there = find(scope, "t.thread_id = %(thread)s AND t.turn_id = %(turn_id)s", thread=thread_id, turn_id=turn_id)
         if there is not None:
@@ -108,7 +109,7 @@ def begin_turn_in(scope: Scope, thread: str, turn_id: str, **wanted: Unpack[Want
                 refuse(scope.user_id, limits)
         made = admitted(BEGIN_IN_NEW_THREAD, limits, name=thread, id=thread_uuid(thread), **values)
         if made is not None:
-            return stored_turn(made, created=True)
+            return turn_news.started(stored_turn(made, created=True))
     raise Contention
 
 

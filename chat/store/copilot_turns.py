@@ -9,6 +9,7 @@ from typing import Any
 from chat.errors import Contention, TurnConflict, TurnNotFound
 from chat.models import Turn
 from chat.protocol.copilot import timestamp
+from chat.store import turn_news
 from chat.store.copilot import LockedChat, chat_busy, lock_chat, write_user_message
 from chat.store.elements import last_elements
 from chat.store.messages import BUSY_SQL
@@ -75,7 +76,7 @@ def begin_copilot_turn(
         )
         if made is None:
             return _turn_there(scope, chat_id, turn_id, fingerprint, limits)
-        turn = stored_turn(made, created=True)
+        turn = turn_news.started(stored_turn(made, created=True))
         _write(chat, turn, said)
         if title and not chat.title:
             rows("UPDATE copilot_chats SET title = %(title)s WHERE id = %(chat)s", title=title, chat=chat_id)

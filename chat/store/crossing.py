@@ -6,14 +6,16 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import cache
 from typing import ParamSpec, TypeVar, cast
 
 from django.db import close_old_connections, reset_queries
-from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from chat import conf
 from chat.store.sql import UNAVAILABLE, connection, drop_broken_connections
+from chat.telemetry import event
 
 logger = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -45,7 +47,8 @@ async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
             reset_queries()
             close_old_connections()
 
-    return await asyncio.get_running_loop().run_in_executor(executor(), call)
+    # With the caller's context, by which a trace knows what the work belongs to.
+    return await asyncio.get_running_loop().run_in_executor(executor(), copy_context().run, call)
 
 
 async def in_thread_with_patience(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -54,10 +57,15 @@ async def in_thread_with_patience(function: Callable[P, T], /, *args: P.args, **
         retry=retry_if_exception_type(UNAVAILABLE),
         stop=stop_after_delay(conf.get("DATABASE_PATIENCE_SECONDS")),
         wait=wait_exponential_jitter(multiplier=0.1, max=5),
-        before_sleep=before_sleep_log(logger, logging.WARNING, exc_info=False),
+        before_sleep=_tell,
         reraise=True,
     )
     return await retrying(in_thread, function, *args, **kwargs)
+
+
+def _tell(state: RetryCallState) -> None:
+    name = type(state.outcome and state.outcome.exception()).__name__
+    logger.warning("the database is away, and asked again: %s", name, extra=event("database_awaited", problem=name))
 
 
 async def stepwise(steps: Iterator[T]) -> AsyncIterator[T]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -11,6 +11,7 @@ from chat import conf
 from chat.errors import ChatNotFound
 from chat.models import ApprovalStatus, Trigger, TurnStatus
 from chat.protocol.copilot import answer_element
+from chat.store import turn_news
 from chat.store.approvals import ASK, LEAVE_UNDECIDED
 from chat.store.copilot import lock_chat, write_answer
 from chat.store.quotas import settlement
@@ -18,6 +19,7 @@ from chat.store.sql import UNAVAILABLE, DatabaseError, encoded, one_transaction,
 from chat.store.stream_log import CHANNEL, LogRow, news
 from chat.store.turns import THREAD_CHANNEL, StoredTurn
 from chat.store.usage import USAGE_AGAIN, USAGE_COLUMNS, USAGE_VALUES, UsageFigures
+from chat.telemetry import event
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ class Ended(IntEnum):
 
 
 PARKED = (Ended.PARKED, Ended.STOP_WANTED)
+OVER = (Ended.YES, Ended.NEXT_WAITS)
 
 
 def finalize_assistant_turn(
@@ -87,18 +90,34 @@ def finalize_assistant_turn(
         "more": (ASK if asked else "") + (LEAVE_UNDECIDED if undecided else "") + settlement(),
     }
     try:
-        return end(turn, parts, metadata, usage, ending | usage.parameters())
+        ended = end(turn, parts, metadata, usage, ending | usage.parameters())
     except UNAVAILABLE:
         raise  # no database: nothing was wrong with the usage
     except DatabaseError:
-        logger.exception("usage of turn %s could not be written; its answer is", turn.pk)
+        told = event("usage_not_written", turn=turn.pk, conversation=turn.conversation)
+        logger.exception("usage of turn %s could not be written; its answer is", turn.pk, extra=told)
+        ended = _end_without_usage(end, turn, parts, metadata, ending)
+        usage = UsageFigures()
+    if ended in OVER and turn.status != TurnStatus.QUEUED:
+        turn_news.ended(turn, status=status.value, error_code=error_code, total_tokens=usage.total_tokens)
+    return ended
+
+
+def _end_without_usage(
+    end: Callable[..., Ended],
+    turn: StoredTurn,
+    parts: list[dict[str, Any]],
+    metadata: dict[str, Any],
+    ending: dict[str, Any],
+) -> Ended:
     ended = end(turn, parts, metadata, None, ending)
     if ended:
         try:
             with undone_on_error():
                 rows(LATE_USAGE, turn=turn.pk, **UsageFigures().parameters())
         except DatabaseError:
-            logger.exception("turn %s has no usage row", turn.pk)
+            told = event("usage_missing", turn=turn.pk, conversation=turn.conversation)
+            logger.exception("turn %s has no usage row", turn.pk, extra=told)
     return ended
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from chat.store.sql import rows
+from chat.store.sql import row, rows
 from chat.store.turns import TURN_COLUMNS, StoredTurn, message_id, stored_turn
 
 
@@ -33,6 +33,43 @@ def renew(turns: Iterable[tuple[int, int]]) -> list[Lease]:
         epochs=",".join(str(epoch) for _, epoch in wanted),
     )
     return [Lease(one["id"], one["epoch"], one["stop_requested"]) for one in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A turn that is ours to run: whether its answer has begun before, and whether its stop was asked for."""
+
+    turn: StoredTurn
+    goes_on: bool
+    stop_requested: bool
+
+
+def claim(turn: int, epoch: int, owner: str) -> Claimed | None:
+    """Take the lease of a turn that was begun for whoever claims it. None when it is somebody else's, has ended, or
+    goes on under another epoch.
+
+    Race: any number of workers with a job for it, and those who recover it. The row goes to one of them; it may ask
+    again, when it does not know whether its commit went through.
+    """
+    found = row(
+        f"""
+        UPDATE chat_turns t SET owner = %(owner)s, heartbeat_at = clock_timestamp()
+         WHERE t.id = %(turn)s AND t.epoch = %(epoch)s AND t.status = 'streaming' AND t.owner IN ('', %(owner)s)
+        RETURNING {TURN_COLUMNS}, {message_id("user")} AS user_message_id,
+               {message_id("assistant")} AS assistant_message_id, t.stop_requested_at IS NOT NULL AS stop_requested,
+               EXISTS (SELECT FROM chat_stream_events e WHERE e.turn_id = t.id) AS goes_on,
+               coalesce(t.request ->> 'names', '') AS title
+        """,
+        turn=turn,
+        epoch=epoch,
+        owner=owner,
+    )
+    if found is None:
+        return None
+    goes_on, stop_requested = found.pop("goes_on"), found.pop("stop_requested")
+    if goes_on:
+        found["title"] = ""  # told in its first leg
+    return Claimed(stored_turn(found), goes_on, stop_requested)
 
 
 def take_expired(seconds: float, owner: str, *, turn: int | None = None, limit: int = 20) -> list[StoredTurn]:

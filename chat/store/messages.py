@@ -13,7 +13,7 @@ from chat.models import BUSY, ENDED
 from chat.protocol.usage import COUNTS
 from chat.store.scope import VISIBLE_THREAD, WRITABLE_THREAD, Scope
 from chat.store.sql import ATTEMPTS, IntegrityError, encoded, row, rows, undone_on_error, violated
-from chat.store.threads import require_thread, require_writable
+from chat.store.threads import require_writable
 from chat.store.turns import StoredTurn
 from chat.store.usage import USAGE_COLUMNS, USAGE_VALUES, UsageFigures
 
@@ -218,53 +218,6 @@ def _append_usage(scope: Scope, thread_id: uuid.UUID, turn_id: str | None, usage
         scope_user=scope.user_id,
         **usage.parameters(),
     )
-
-
-def read_messages(
-    scope: Scope, thread_id: uuid.UUID, *, before: int | None = None, limit: int = 50
-) -> list[StoredMessage]:
-    """The last ``limit`` current messages, in order, with their usage; ``before`` a message id, those in front of it.
-
-    The answer that is still being written is left out, and what it is to replace: its stream tells it, and a client
-    that held both would show it twice (ai-sdk reference, section 3). One that waits for decisions has no stream: it is
-    there, in the place of what it is to replace. Raises ThreadNotFound.
-    """
-    found = rows(
-        f"""
-        (SELECT {SHOWN}
-           FROM chat_threads
-           JOIN chat_messages m ON m.thread_id = chat_threads.id
-           LEFT JOIN token_usage u ON u.message_id = m.id
-          WHERE chat_threads.id = %(thread)s AND {VISIBLE_THREAD}
-            AND m.is_current AND m.deleted_at IS NULL
-            AND (%(before)s::bigint IS NULL OR m.id < %(before)s)
-            AND NOT (m.role = 'assistant' AND EXISTS (
-                 SELECT FROM chat_turns t
-                  WHERE t.thread_id = m.thread_id AND t.turn_id = m.turn_id AND t.status = 'streaming'))
-            AND NOT EXISTS (
-                 SELECT FROM chat_turns t JOIN chat_messages new
-                     ON new.thread_id = t.thread_id AND new.turn_id = t.turn_id AND new.role = 'assistant'
-                  WHERE t.thread_id = chat_threads.id AND t.status IN ({BUSY_SQL}) AND t.trigger = 'regenerate'
-                    AND m.id > coalesce(new.parent_id, 0))
-          ORDER BY m.id DESC LIMIT %(limit)s)
-        UNION ALL
-        (SELECT {SHOWN}
-           FROM chat_threads
-           JOIN chat_turns t ON t.thread_id = chat_threads.id AND t.status = 'awaiting_approval'
-           JOIN chat_messages m ON m.thread_id = t.thread_id AND m.turn_id = t.turn_id AND m.role = 'assistant'
-           LEFT JOIN token_usage u ON u.message_id = m.id
-          WHERE chat_threads.id = %(thread)s AND {VISIBLE_THREAD} AND NOT m.is_current AND m.deleted_at IS NULL
-            AND (%(before)s::bigint IS NULL OR m.id < %(before)s))
-         ORDER BY id DESC LIMIT %(limit)s
-        """,
-        thread=thread_id,
-        scope_user=scope.user_id,
-        before=before,
-        limit=limit,
-    )
-    if not found:
-        require_thread(scope, thread_id)
-    return [stored_message(message) for message in reversed(found)]
 
 
 def read_message(scope: Scope, pk: int) -> StoredMessage:

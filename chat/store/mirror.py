@@ -14,7 +14,7 @@ from django.db import transaction
 
 from chat.conf import Phase, phase
 from chat.store.sql import DatabaseError, connection, encoded, row, rows
-from chat.telemetry import commit
+from chat.telemetry import commit, event, measure
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,10 @@ def mirrored(chat_id: UUID, write: Callable[[], object]) -> None:
         except DatabaseError as problem:
             if connection().needs_rollback or not connection().is_usable():
                 raise  # not the mirror: the whole connection
-            logger.warning("the mirror of copilot chat %s could not be written: %s", chat_id, type(problem).__name__)
+            name = type(problem).__name__
+            told = event("mirror_failed", conversation=chat_id, problem=name)
+            logger.warning("the mirror of copilot chat %s could not be written: %s", chat_id, name, extra=told)
+            measure("chat_mirror_failures_total")
             rows("UPDATE copilot_chats SET mirror_failures = mirror_failures + 1 WHERE id = %(chat)s", chat=chat_id)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from chat.errors import Contention, QueueFull
 from chat.models import TurnStatus
+from chat.store import turn_news
 from chat.store.begin import FOLLOWS, MESSAGES, MODEL, NewUserMessage
 from chat.store.messages import BUSY_SQL
 from chat.store.quotas import admitted, are_counted, limits_of
@@ -85,7 +86,7 @@ def promote(thread_id: uuid.UUID, owner: str) -> StoredTurn | None:
             asker = waiting and waiting["user_id"]
             limits = limits_of(asker) if asker is not None else None
         made = admitted(PROMOTE, limits, thread=thread_id, owner=owner, scope_user=asker)
-    return stored_turn(made, created=True) if made else None
+        return turn_news.started(stored_turn(made, created=True)) if made else None
 
 
 def may_go_on(thread_id: uuid.UUID) -> bool:

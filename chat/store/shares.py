@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
+from django.db.models.functions import Now
+
 from chat.errors import NotFound, ReadOnly
+from chat.models import Share
 from chat.protocol.snapshot import shareable
 from chat.store.scope import OWNED_THREAD, Scope
 from chat.store.sql import Row, decoded, encoded, one_transaction, row, rows
@@ -76,6 +80,11 @@ def revoke_share(scope: Scope, pk: int) -> None:
         scope_user=scope.user_id,
     ):
         raise NotFound
+
+
+def revoke_shares(pks: Iterable[int]) -> None:
+    """The same for these links, whosever they are."""
+    Share.objects.filter(pk__in=list(pks), revoked_at__isnull=True).update(revoked_at=Now())
 
 
 def read_share(secret: str) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from django.db import Error as DatabaseError
@@ -36,6 +36,7 @@ __all__ = [
     "decoded",
     "drop_broken_connections",
     "encoded",
+    "in_transactions_of_its_own",
     "key_type",
     "listen_parameters",
     "one_transaction",
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 Row = dict[str, Any]
+View = TypeVar("View", bound=Callable[..., Any])
 
 # How often a loop looks again for a row that a rival made and may have deleted since, before it says so.
 ATTEMPTS = 10
@@ -94,6 +96,13 @@ def drop_broken_connections() -> None:
     pool = getattr(database, "pool", None)  # none without OPTIONS["pool"]
     if pool is not None and not pool.closed:
         pool.check()
+
+
+def in_transactions_of_its_own(view: View) -> View:
+    """A view that ATOMIC_REQUESTS leaves alone: its store functions are a transaction each, and what they have written
+    is seen by the runs, which have connections of their own, before the request is answered.
+    """
+    return transaction.non_atomic_requests(using=connection().alias)(view)
 
 
 def key_type() -> str:

@@ -67,7 +67,8 @@ class StoredTurn:
         return self.status in ENDED
 
 
-# The channel on which a commit tells that a thread's turns have changed: its id.
+# The channel on which a commit tells that a thread's turns have changed: its id; and behind it that of a message, where
+# another version of one is current.
 THREAD_CHANNEL = "chat_thread"
 TURN_COLUMNS = """t.id, t.thread_id, t.copilot_chat_id, t.turn_id, t.user_id, t.status, t.epoch, t.trigger, t.model,
        t.request, t.last_seq, t.finish_reason, t.error_code, t.error_text, t.created_at, t.finished_at, t.fingerprint,

@@ -13,6 +13,7 @@ from chat.errors import MessageNotFound, ReadOnly, ThreadBusy
 from chat.store.messages import BUSY_SQL, COLUMNS, StoredMessage, stored_message
 from chat.store.scope import VISIBLE_THREAD, WRITABLE_THREAD, Scope
 from chat.store.sql import connection, row, rows
+from chat.store.turns import THREAD_CHANNEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,8 @@ def versions_of(messages: Sequence[int]) -> dict[int, list[int]]:
 
 
 def restore(scope: Scope, message_id: int) -> uuid.UUID:
-    """Make a version current again, with what was current behind it when it last was; returns the thread's id.
+    """Make a version current again, with what was current behind it when it last was; returns the thread's id. Those
+    who watch the thread are told.
 
     Race: a send to the same thread. Both take its lock, and a turn that is live or waits refuses the restore. Raises
     MessageNotFound; ReadOnly, ThreadBusy, then nothing has changed.
@@ -160,7 +162,15 @@ def restore(scope: Scope, message_id: int) -> uuid.UUID:
         # In this order: of what follows a message, one is current at every moment.
         rows(LEAVE, thread=thread, path=path)
         rows(TAKE, path=path)
-        rows("UPDATE chat_threads SET updated_at = clock_timestamp() WHERE id = %(thread)s", thread=thread)
+        rows(
+            """
+            UPDATE chat_threads SET updated_at = clock_timestamp() WHERE id = %(thread)s
+            RETURNING pg_notify(%(channel)s, id || ' ' || %(message)s::bigint)
+            """,
+            thread=thread,
+            channel=THREAD_CHANNEL,
+            message=message_id,
+        )
     return thread
 
 

@@ -170,6 +170,11 @@ async def refresh(turns: Iterable[int] | None = None) -> None:
         streams[turn].end()  # deleted
 
 
+def is_followed() -> bool:
+    """Whether somebody reads a turn here that runs elsewhere."""
+    return any(stream.followed and stream.readers and not stream.ended for stream in _streams.values())
+
+
 def close_stream(stream: TurnStream, *, rests: bool = False) -> None:
     """End a stream; its frames stay for a while, for a reader that comes in the moment of the end. Not those of a turn
     that only ``rests``: it may go on in any process, and who comes then must not be told that it is over.

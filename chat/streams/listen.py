@@ -22,6 +22,7 @@ from chat.store.stream_log import CHANNEL, STOP_CHANNEL
 from chat.store.turns import THREAD_CHANNEL
 from chat.streams import hub, threads
 from chat.streams.writer import process_name
+from chat.telemetry import event, measure
 
 logger = logging.getLogger(__name__)
 PAUSE, LONGEST_PAUSE = 0.1, 5.0
@@ -65,7 +66,9 @@ async def _listen() -> None:
                     await connection.execute("SELECT 1")  # is anybody there?
                     await _safely(_read_all())
         except psycopg.OperationalError as problem:
-            logger.warning("the listening connection broke: %s", type(problem).__name__)
+            name = type(problem).__name__
+            logger.warning("the listening connection broke: %s", name, extra=event("listening_broke", problem=name))
+            measure("chat_listening_broken_total")
             await _safely(in_thread(drop_broken_connections))  # the others broke with it
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
@@ -73,7 +76,11 @@ async def _listen() -> None:
 
 async def _heard(channel: str, payload: str) -> None:
     if channel == THREAD_CHANNEL:
-        await threads.refresh([UUID(payload)])
+        thread, _, message = payload.partition(" ")
+        if message:
+            threads.tell_restored(UUID(thread), int(message))
+        else:
+            await threads.refresh([UUID(thread)])
         return
     process, _, turns = payload.partition(" ")
     if channel == STOP_CHANNEL:
@@ -92,4 +99,5 @@ async def _safely(work: Awaitable[None]) -> None:
     try:
         await work
     except Exception as problem:  # the next wake-up reads the same again
-        logger.warning("followed streams could not be read: %s", type(problem).__name__)
+        name = type(problem).__name__
+        logger.warning("followed streams could not be read: %s", name, extra=event("streams_unread", problem=name))

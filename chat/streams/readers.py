@@ -16,6 +16,7 @@ from chat import conf
 from chat.access.grants import Grant, standing
 from chat.errors import AccessLost
 from chat.store.crossing import in_thread
+from chat.telemetry import event, measure
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ def while_allowed(grant: Grant, conversation: UUID) -> Iterator[None]:
     """
     reader = _Reader(grant, conversation)
     _readers.add(reader)
+    measure("chat_readers", 1)
     _see_to_it()
     try:
         yield
@@ -55,6 +57,7 @@ def while_allowed(grant: Grant, conversation: UUID) -> Iterator[None]:
         raise AccessLost from None
     finally:
         _readers.discard(reader)
+        measure("chat_readers", -1)
 
 
 def open_readers() -> int:
@@ -75,7 +78,8 @@ async def _look() -> None:
         try:
             allowed = await in_thread(standing, [(reader.grant, reader.conversation) for reader in readers])
         except Exception as problem:  # the database is away; nobody is shut out for that
-            logger.warning("open streams could not be checked: %s", type(problem).__name__)
+            name = type(problem).__name__
+            logger.warning("open streams could not be checked: %s", name, extra=event("access_unchecked", problem=name))
             continue
         for reader, stays in zip(readers, allowed, strict=True):
             if not stays and reader in _readers:

@@ -1,7 +1,8 @@
 """What becomes of the turns of a thread, told to everybody who watches it: a second tab sees a turn begin and end.
 
 A commit that begins, queues, parks or ends a turn, or decides on what it waits for, notifies the thread's id; each
-process reads the turns of the threads that are watched in it, once for all their watchers.
+process reads the turns of the threads that are watched in it, once for all their watchers. So does one that restores a
+version of a message, and names it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from uuid import UUID
 
 from chat.models import ENDED, TurnStatus
@@ -22,6 +24,17 @@ ENDED_STATUSES = frozenset(status.value for status in ENDED)
 LIFE = (TurnStatus.QUEUED, TurnStatus.STREAMING, TurnStatus.AWAITING_APPROVAL)
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A version of a message is current again, and with it what had followed it."""
+
+    message: int
+
+
+# What a watcher is told.
+Change = StoredTurn | Restored
+
+
 class ThreadWatch:
     """One thread that is watched in this process, how its turns stand, and who is to be told of changes."""
 
@@ -29,7 +42,7 @@ class ThreadWatch:
         self.thread = thread
         self.position: int | None = None  # the newest turn that is known; None: not read yet
         self.unended: dict[int, StoredTurn] = {}
-        self.watchers: set[asyncio.Queue[StoredTurn | None]] = set()
+        self.watchers: set[asyncio.Queue[Change | None]] = set()
         self.left = asyncio.Event()
 
     def begin(self, position: int, turns: list[StoredTurn]) -> None:
@@ -50,10 +63,10 @@ class ThreadWatch:
         self.position = max(self.position, turn.pk)
         self.tell(turn)
 
-    def tell(self, turn: StoredTurn | None) -> None:
+    def tell(self, change: Change | None) -> None:
         """Tell all watchers of a change; None: that no more will come."""
         for watcher in self.watchers:
-            watcher.put_nowait(turn)
+            watcher.put_nowait(change)
 
 
 def age(turn: StoredTurn) -> tuple[int, int, int]:
@@ -67,14 +80,15 @@ def age(turn: StoredTurn) -> tuple[int, int, int]:
 _watched: dict[UUID, ThreadWatch] = {}
 
 
-async def watch(thread: UUID, after: int | None = None) -> AsyncIterator[StoredTurn]:
+async def watch(thread: UUID, after: int | None = None) -> AsyncIterator[Change]:
     """The thread's turns that have not ended, and then each turn whenever its status changes. With ``after``, that
-    turn and those behind it come first, ended or not: what a watcher has missed. Ends only when the process does.
+    turn and those behind it come first, ended or not: what a watcher has missed. In between, each restored version; one
+    that nobody watched is in the history, and nowhere else. Ends only when the process does.
 
     A turn may come twice with the same status, and with an older one after a newer: see ``age``.
     """
     watched = _watched.setdefault(thread, ThreadWatch(thread))
-    news: asyncio.Queue[StoredTurn | None] = asyncio.Queue()
+    news: asyncio.Queue[Change | None] = asyncio.Queue()
     watched.watchers.add(news)
     try:
         await refresh([thread])
@@ -92,6 +106,12 @@ async def watch(thread: UUID, after: int | None = None) -> AsyncIterator[StoredT
             watched.left.set()
             if _watched.get(thread) is watched:
                 del _watched[thread]
+
+
+def tell_restored(thread: UUID, message: int) -> None:
+    """Tell whoever watches the thread."""
+    if (watched := _watched.get(thread)) is not None:
+        watched.tell(Restored(message))
 
 
 async def refresh(threads: Collection[UUID] | None = None) -> None:

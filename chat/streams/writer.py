@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass, field
 from functools import lru_cache
 from uuid import uuid4
@@ -23,7 +25,7 @@ from chat.store.crossing import DedicatedThread
 from chat.store.sql import UNAVAILABLE, DatabaseError
 from chat.store.stream_log import LogRow
 from chat.streams.hub import TurnStream
-from chat.telemetry import commit
+from chat.telemetry import commit, event, measure
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ class Pending:
     first_seq: int
     chunks: list[bytes] = field(default_factory=list)
     bytes: int = 0
+    since: float = field(default_factory=time.monotonic)
 
     def row(self) -> LogRow:
         return LogRow(self.stream.turn, self.epoch, self.first_seq, self.chunks)
@@ -91,7 +94,8 @@ class Writer:
         if durability != "sync":
             stream.publish(seq, chunks)
         if durability != "exit" and self._task is None:
-            self._task = asyncio.create_task(self._work(), name="chat writer")
+            # A context of its own: in a trace its commits are nobody's, and not of the turn that happened to wake it.
+            self._task = asyncio.create_task(self._work(), name="chat writer", context=Context())
 
     @property
     def full(self) -> bool:
@@ -151,7 +155,8 @@ class Writer:
                 break
             except UNAVAILABLE:
                 # Unchanged, so that it does not matter whether the commit went through.
-                logger.warning("the log of %d turns waits for the database", len(batch))
+                told = event("log_waits", number=len(batch))
+                logger.warning("the log of %d turns waits for the database", len(batch), extra=told)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
             except DatabaseError as problem:
@@ -159,9 +164,12 @@ class Writer:
                     for turn, pending in batch.items():
                         await self._commit({turn: pending})
                     return
-                logger.error("the log of turn %s cannot be written: %s", *batch, type(problem).__name__)
+                (turn,), name = batch, type(problem).__name__
+                told = event("log_not_written", turn=turn, problem=name)
+                logger.error("the log of turn %s cannot be written: %s", turn, name, extra=told)
                 taken = set()
                 break
+        measure("chat_log_lag_seconds", time.monotonic() - min(pending.since for pending in batch.values()))
         for turn, pending in batch.items():
             self._bytes -= pending.bytes
             if turn in taken:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from chat.errors import MessageNotFound, TurnEnded
@@ -15,15 +16,15 @@ from chat.store.crossing import in_thread
 from chat.store.scope import Scope
 from chat.store.threads import find_thread
 from chat.store.turns import StoredTurn, read_turn, turn_of_answer
-from chat.streams.writer import process_name
 from chat.telemetry import commit
-from chat.turns.run import begin_soon, start_run
+from chat.turns.run import begin_soon
+from chat.turns.runner import itself, runner
 from chat.turns.waiting import end_overdue
 
 
 async def decide(scope: Scope, turn: int, decisions: Sequence[Decision]) -> StoredTurn:
     """Take decisions on calls of a turn, all or none; returns the turn as it stands then. With the last decision that
-    it waits for the turn goes on, in this process.
+    it waits for the turn goes on.
 
     Raises TurnNotFound, TurnEnded, ApprovalNotFound, AlreadyDecided, InvalidInput, QuotaExceeded, ServerFull,
     Contention; then nothing was written.
@@ -35,7 +36,7 @@ async def decide(scope: Scope, turn: int, decisions: Sequence[Decision]) -> Stor
 async def _decide(scope: Scope, turn: int, decisions: Sequence[Decision]) -> StoredTurn:
     answered = await in_thread(_write, scope, turn, decisions)
     if answered.progress is not None:
-        start_run(answered.turn, answered.progress)
+        runner().run(answered.turn, answered.progress)
     return answered.turn
 
 
@@ -43,7 +44,7 @@ def _write(scope: Scope, turn: int, decisions: Sequence[Decision]) -> Answered:
     if read_turn(scope, turn).waiting:
         end_overdue(turn)
     with commit("decide"):
-        return approvals.decide(scope, turn, decisions, process_name())
+        return runner().begun(partial(approvals.decide, scope, turn, decisions), lambda answered: itself(answered.turn))
 
 
 def is_repost(body: ChatBody) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from functools import partial
 from typing import Any
 
 from chat import conf
@@ -17,10 +18,10 @@ from chat.store.crossing import in_thread
 from chat.store.scope import Scope
 from chat.store.sql import ATTEMPTS
 from chat.store.turns import StoredTurn, live_turn, request_stop
-from chat.streams.writer import process_name
 from chat.telemetry import commit
 from chat.turns.recover import recover_expired
-from chat.turns.run import begin_soon, start_run
+from chat.turns.run import begin_soon
+from chat.turns.runner import itself, runner
 from chat.turns.titles import title_of
 
 # Seconds that a turn gets to end before its chat is deleted, and between two looks.
@@ -74,7 +75,7 @@ async def _start(scope: Scope, chat: uuid.UUID, body: SaidBody, **how: Any) -> S
     async def start() -> StoredTurn:
         turn = await in_thread(_begin, scope, chat, body, said, **how)
         if turn.created:
-            start_run(turn)
+            runner().run(turn)
         return turn
 
     # Shielded: a client that hangs up in this moment must not leave a begun turn without a run.
@@ -94,7 +95,8 @@ def _begin(
     for _ in range(ATTEMPTS):
         try:
             with commit("begin"):
-                return begin_copilot_turn(
+                begin = partial(
+                    begin_copilot_turn,
                     scope,
                     chat,
                     body.user_message_id or str(uuid.uuid4()),
@@ -104,10 +106,10 @@ def _begin(
                     trigger=trigger,
                     model=body.model or "",
                     default_model=conf.get("MODEL"),
-                    owner=process_name(),
                     title=title,
                     new=NewChat(title, body.model or "") if new else None,
                 )
+                return runner().begun(begin, itself)
         except ChatBusy as busy:
             if not recover_expired(busy.details["turn"]):  # else its process was gone
                 raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +16,13 @@ from chat.store.turns import StoredTurn
 from chat.store.usage import UsageFigures
 from chat.streams.hub import TurnStream
 from chat.streams.writer import process_name, writer
-from chat.telemetry import commit
+from chat.telemetry import Fields, commit, event, measure
 from chat.turns import envelope
 from chat.turns.draft import Draft
 from chat.turns.late_usage import watch
 from chat.turns.prices import load_list
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +50,14 @@ async def finish(turn: StoredTurn, outcome: Outcome, stream: TurnStream, draft: 
     closing, finish_reason = draft.closed(status)
     await load_list(draft.meter)
     usage, counted = draft.figures(turn.model), len(draft.meter.calls)
+    timing = draft.clock.told()
     ending = envelope.ending(
         status,
         finish_reason=finish_reason,
         usage=shown(usage),
         error_code=outcome.error_code,
         error_text=outcome.error_text,
-        extra={**(draft.canonical.finish_metadata or {}), **taken(turn, usage), "timing": draft.clock.told()},
+        extra={**(draft.canonical.finish_metadata or {}), **taken(turn, usage), "timing": timing},
     )
     draft.apply(ending)
     first_seq, waiting = await writer().take(turn.pk)
@@ -73,6 +78,7 @@ async def finish(turn: StoredTurn, outcome: Outcome, stream: TurnStream, draft: 
     )
     if ended:
         stream.publish(log.first_seq, log.chunks)
+        tell_end(turn, status, usage, outcome.error_code, timing)
         if usage.source != "reported":
             watch(turn, draft.meter, counted)
     return ended
@@ -84,6 +90,33 @@ def _store(turn: StoredTurn, *, status: TurnStatus, **ending: Any) -> Ended:
             return finalize_assistant_turn(turn, status=status, **ending)
     with commit("finish"):
         return finalize_assistant_turn(turn, status=status, **ending)
+
+
+def tell_end(
+    turn: StoredTurn, status: TurnStatus, usage: UsageFigures, code: str, timing: Mapping[str, Any] | None = None
+) -> None:
+    """Tell the log and the figures of a turn that this process has ended, or parked; ``timing`` of one that ran here,
+    as its ``Stopwatch`` told it.
+    """
+    is_parked = status == TurnStatus.AWAITING_APPROVAL
+    timing = timing or {}
+    told: Fields = {
+        "turn": turn.pk,
+        "conversation": turn.conversation,
+        "status": status.value,
+        "code": code,
+        "total_tokens": usage.total_tokens,
+    }
+    if "duration_ms" in timing:
+        told["milliseconds"] = timing["duration_ms"]
+        measure("chat_run_seconds", timing["duration_ms"] / 1000)
+    if "first_chunk_ms" in timing:
+        told["first_chunk_ms"] = timing["first_chunk_ms"]
+        measure("chat_first_chunk_seconds", timing["first_chunk_ms"] / 1000)
+    record = event("turn_parked" if is_parked else "turn_ended", **told)
+    logger.info("turn %s is %s", turn.pk, status.label.lower(), extra=record)
+    if not is_parked:
+        measure("chat_turns_ended_total", status=status.value)
 
 
 def taken(turn: StoredTurn, usage: UsageFigures) -> dict[str, Any]:

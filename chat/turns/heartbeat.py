@@ -11,6 +11,7 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Callable
 
 from chat import conf
 from chat.models import TurnStatus
@@ -18,7 +19,8 @@ from chat.store.leases import renew
 from chat.store.queue import waiting_threads
 from chat.store.sql import connection
 from chat.store.stream_log import prune
-from chat.turns import run
+from chat.telemetry import event
+from chat.turns import run, runner
 from chat.turns.recover import recover_expired
 from chat.turns.waiting import end_overdue
 
@@ -29,6 +31,8 @@ PRUNE_SECONDS = 60.0
 
 _thread: threading.Thread | None = None
 _told_to_end = threading.Event()
+# What else is done at each beat, in its thread; a worker registers here.
+also: list[Callable[[], object]] = []
 
 
 def start_heartbeat() -> None:
@@ -58,12 +62,15 @@ def _beat(loop: asyncio.AbstractEventLoop) -> None:
                 _renew(loop)
                 while recover_expired() or end_overdue():  # a batch; our own leases must not wait for many of them
                     _renew(loop)
-                loop.call_soon_threadsafe(run.move_on, waiting_threads)
+                for work in also:
+                    work()
+                loop.call_soon_threadsafe(runner.move_on, waiting_threads)
                 if time.monotonic() >= prune_at:
                     prune(conf.get("LOG_RETENTION_SECONDS"))
                     prune_at = _next_pruning()
             except Exception as problem:  # the next beat tries again; a lease lasts for three
-                logger.warning("a heartbeat failed: %s", type(problem).__name__)
+                name = type(problem).__name__
+                logger.warning("a heartbeat failed: %s", name, extra=event("heartbeat_failed", problem=name))
                 connection().close()
     finally:
         connection().close()

@@ -16,6 +16,7 @@ from chat.store.crossing import in_thread_with_patience
 from chat.store.sql import UNAVAILABLE
 from chat.store.turns import StoredTurn
 from chat.store.usage import settle_usage
+from chat.telemetry import event
 from chat.turns.prices import load_list, reported
 
 logger = logging.getLogger(__name__)
@@ -66,5 +67,5 @@ async def _gathered(turn: int, meter: UsageMeter) -> bool:
     except UNAVAILABLE:
         settled = False
     if not settled:
-        logger.warning("the usage of turn %s stays an estimate", turn)
+        logger.warning("the usage of turn %s stays an estimate", turn, extra=event("usage_estimated", turn=turn))
     return settled

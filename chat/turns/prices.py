@@ -16,6 +16,7 @@ from typing import Any
 from chat import conf
 from chat.protocol.usage import LARGEST, UsageMeter
 from chat.store.usage import UsageFigures
+from chat.telemetry import event
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,8 @@ async def load_list(meter: UsageMeter) -> None:
         try:
             await asyncio.to_thread(_load)
         except Exception as problem:
-            logger.error("there is no list of prices: %s", type(problem).__name__)
+            name = type(problem).__name__
+            logger.error("there is no list of prices: %s", name, extra=event("prices_missing", problem=name))
 
 
 def _load() -> None:
@@ -81,7 +83,9 @@ def _priced(call: dict[str, Any]) -> dict[str, Any]:
         if (cost := _by_list(call)) is not None:
             return {**call, "cost_micros": _micros(cost * MILLION), "priced_by": "genai-prices"}
     except Exception as problem:  # a setting or a library that is wrong
-        logger.warning("a call of %r has no price: %s", call["model"], type(problem).__name__)
+        name = type(problem).__name__
+        told = event("price_unknown", problem=name)
+        logger.warning("a call of %r has no price: %s", call["model"], name, extra=told)
     return {**call, "priced_by": "nobody"}
 
 

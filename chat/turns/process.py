@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from chat.models import TurnStatus
-from chat.streams import listen
+from chat.streams import hub, listen
 from chat.streams.threads import end_watching
 from chat.streams.writer import writer
-from chat.turns import run
+from chat.turns import run, runner
 from chat.turns.heartbeat import start_heartbeat, stop_heartbeat
 
 # How long the sockets may take to be told of the last turns' ends, and closed.
@@ -23,6 +23,7 @@ def start_process() -> None:
         return
     if stop_here not in listen.stop_handlers:
         listen.stop_handlers.append(stop_here)
+        run.on_free = lambda conversation: runner.move_on(lambda: [conversation])
     listen.listen()
     start_heartbeat()
 
@@ -32,10 +33,14 @@ def stop_here(turn: int) -> None:
     run.cancel(turn, TurnStatus.STOPPED)
 
 
-async def end_process() -> None:
-    """Take no new turns, end and store the live ones, tell their readers, and let all connections go."""
+async def end_process(*, last: bool = True) -> None:
+    """Take no new turns, end and store the live ones, tell their readers, and let all connections go. Unless this is
+    the ``last`` that is asked of it: turns of other processes are followed for as long as the server keeps their
+    readers.
+    """
     await run.drain()
     await end_watching(GOODBYE_SECONDS)
     await asyncio.to_thread(stop_heartbeat)  # it may be in the middle of a recovery
-    await listen.hush()
+    if last or not hub.is_followed():
+        await listen.hush()
     await writer().close()

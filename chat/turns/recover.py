@@ -15,10 +15,10 @@ from chat.store.leases import take_expired
 from chat.store.stream_log import LogRow
 from chat.store.turns import StoredTurn
 from chat.streams.writer import process_name
-from chat.telemetry import commit
+from chat.telemetry import commit, event, measure
 from chat.turns import envelope
 from chat.turns.draft import Draft
-from chat.turns.finish import shown, taken
+from chat.turns.finish import shown, taken, tell_end
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,9 @@ def recover_expired(turn: int | None = None) -> list[int]:
             if _end(one):
                 ended.append(one.pk)
         except Exception as problem:  # it must not keep the others from their end, and expires again itself
-            logger.error("turn %s could not be recovered: %s", one.pk, type(problem).__name__)
+            name = type(problem).__name__
+            told = event("recovery_failed", turn=one.pk, conversation=one.conversation, problem=name)
+            logger.error("turn %s could not be recovered: %s", one.pk, name, extra=told)
     return ended
 
 
@@ -49,7 +51,9 @@ def _end(turn: StoredTurn) -> Ended:
     with commit("recover"):
         ended = end_from_log(turn, TurnStatus.INTERRUPTED)
     if ended:
-        logger.warning("turn %s was recovered: its process is gone", turn.pk)
+        told = event("turn_recovered", turn=turn.pk, conversation=turn.conversation)
+        logger.warning("turn %s was recovered: its process is gone", turn.pk, extra=told)
+        measure("chat_turns_recovered_total")
     return ended
 
 
@@ -83,7 +87,7 @@ def end_from_log(
     )
     draft.apply(ending)
     chunks = [sse.encode(chunk) for chunk in (*added, *closing, *ending)]
-    return finalize_assistant_turn(
+    ended = finalize_assistant_turn(
         turn,
         status=status,
         parts=draft.builder.snapshot(),
@@ -96,3 +100,6 @@ def end_from_log(
         error_text=error_text,
         undecided=undecided,
     )
+    if ended:
+        tell_end(turn, status, usage, error_code)
+    return ended

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from chat import conf
@@ -16,9 +17,9 @@ from chat.store.sql import ATTEMPTS
 from chat.store.threads import find_thread
 from chat.store.turns import StoredTurn
 from chat.store.versions import Revision, answer_of, current_version
-from chat.streams.writer import process_name
 from chat.telemetry import commit
 from chat.turns.recover import recover_expired
+from chat.turns.runner import itself, runner
 
 
 def begin_edit(scope: Scope, body: ChatBody, message: UserMessage) -> StoredTurn:
@@ -81,16 +82,17 @@ def _begin(scope: Scope, body: ChatBody, wanted: Callable[[uuid.UUID], tuple[str
         turn_id, revised = wanted(thread)
         try:
             with commit("begin"):
-                return begin_turn(
+                begin = partial(
+                    begin_turn,
                     scope,
                     thread,
                     turn_id,
                     request=body.model_dump(mode="json", exclude={"messages", "id"}, exclude_none=True),
                     model=body.model or "",
                     default_model=conf.get("MODEL"),
-                    owner=process_name(),
                     **revised,
                 )
+                return runner().begun(begin, itself)
         except ThreadBusy as busy:
             if not recover_expired(busy.details["turn"]):  # else its process was gone
                 raise

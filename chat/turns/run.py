@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 from uuid import UUID
 
 from chat import conf
@@ -30,10 +30,10 @@ from chat.store.sql import UNAVAILABLE
 from chat.store.turns import StoredTurn
 from chat.streams.hub import close_stream, hand_over, open_stream
 from chat.streams.writer import writer
+from chat.telemetry import Fields, event, measure, span
 from chat.turns import envelope
 from chat.turns.draft import Draft
 from chat.turns.finish import Outcome, finish
-from chat.turns.queue import next_turn
 from chat.turns.titles import begin_title
 from chat.turns.waiting import withdraw
 
@@ -75,37 +75,52 @@ class Run:
         if not self._told.done():
             self._told.set_result(Outcome(status))
 
+    def _event(self, name: str, **fields: Unpack[Fields]) -> dict[str, Any]:
+        fields["turn"], fields["conversation"] = self.turn.pk, self.turn.conversation
+        return event(name, **fields)
+
     async def _run(self) -> None:
+        logger.info("turn %s begins to run", self.turn.pk, extra=self._event("turn_begun"))
+        measure("chat_turns_begun_total")
+        measure("chat_live_runs", 1)
         opening = envelope.opening(self.turn)
         self._draft.apply(opening)
         self._show([*opening, *self._draft.decided(self._calls)])
         ended = Ended.NO
         try:
-            outcome = await self._outcome()
-            self._closed = True
-            ended = await finish(self.turn, outcome, self.stream, self._draft)
+            with span("chat.turn", turn=self.turn.pk, conversation=self.turn.conversation) as tell:
+                outcome = await self._outcome()
+                tell({"status": outcome.status.value, "code": outcome.error_code})
+                self._closed = True
+                ended = await finish(self.turn, outcome, self.stream, self._draft)
         except (*UNAVAILABLE, Unavailable):
-            logger.error("the end of turn %s could not be stored; it is recovered when its lease is out", self.turn.pk)
+            logger.error(
+                "the end of turn %s could not be stored; it is recovered when its lease is out",
+                self.turn.pk,
+                extra=self._event("end_not_stored"),
+            )
         finally:
             _runs.pop(self.turn.pk, None)
+            measure("chat_live_runs", -1)
             if ended:
                 close_stream(self.stream, rests=ended in PARKED)
                 if ended == Ended.STOP_WANTED:
                     with suppress(*UNAVAILABLE):  # else the next sweep does
                         ended = await in_thread(withdraw, self.turn)
-                if ended == Ended.NEXT_WAITS:
-                    move_on(lambda: [self.turn.conversation])
+                if ended == Ended.NEXT_WAITS and on_free is not None:
+                    on_free(self.turn.conversation)
             else:
                 await hand_over(self.stream)
 
     async def _outcome(self) -> Outcome:
         """Let the agent work until it ends, somebody ends it, or it is silent for ``CHAT_STALL_SECONDS``."""
         loop = asyncio.get_running_loop()
-        work = loop.create_task(self._answer(), name=f"agent of turn {self.turn.pk}")
+        work = loop.create_task(self._work(), name=f"agent of turn {self.turn.pk}")
         while not (work.done() or self._told.done()):
             patience = self._heard_at + conf.get("STALL_SECONDS") - loop.time()
             if patience <= 0:
-                logger.warning("turn %s failed: its agent is silent", self.turn.pk)
+                told = self._event("agent_silent", code=AgentStalled.code)
+                logger.warning("turn %s failed: its agent is silent", self.turn.pk, extra=told)
                 self._told.set_result(Outcome(TurnStatus.FAILED, AgentStalled.code, AgentStalled.message))
                 break
             waits = min(patience, LONGEST_WAIT)
@@ -113,7 +128,8 @@ class Run:
         if not work.done():
             work.cancel()
             if not (await asyncio.wait({work}, timeout=CANCEL_SECONDS))[0]:
-                logger.warning("the agent of turn %s does not let itself be cancelled", self.turn.pk)
+                told = self._event("agent_not_cancelled")
+                logger.warning("the agent of turn %s does not let itself be cancelled", self.turn.pk, extra=told)
                 _abandoned.add(work)
                 work.add_done_callback(_forget)
                 return self._told.result()
@@ -134,8 +150,13 @@ class Run:
             failure.code,
             "retryable" if failure.retryable else "final",
             failure.log,
+            extra=self._event("agent_failed", code=failure.code),
         )
         return Outcome(TurnStatus.FAILED, clean_text(failure.code)[:64], clean_text(failure.text))
+
+    async def _work(self) -> Outcome:
+        with span("chat.agent", turn=self.turn.pk):
+            return await self._answer()
 
     async def _answer(self) -> Outcome:
         earlier, message = await in_thread_with_patience(read_history, self.turn, conf.get("HISTORY_MESSAGES"))
@@ -183,6 +204,9 @@ class Run:
         return True
 
 
+# Called with a conversation whose turn has ended while others wait for it; the runner, which stands above, puts itself
+# here.
+on_free: Callable[[UUID], None] | None = None
 _runs: dict[int, Run] = {}
 # Turns whose stop was asked for before they ran here, if they ever will.
 _stopped_early: set[int] = set()
@@ -211,7 +235,8 @@ def start_run(turn: StoredTurn, progress: Progress | None = None) -> Run:
 def lost(turn: int) -> None:
     """A turn's epoch moved on: whoever took it over ends it, and our call of the provider is for nothing."""
     if (run := _runs.get(turn)) is not None:
-        logger.warning("turn %s was taken over; its run here is cancelled", turn)
+        told = event("turn_taken_over", turn=turn, conversation=run.turn.conversation)
+        logger.warning("turn %s was taken over; its run here is cancelled", turn, extra=told)
         run.cancel(TurnStatus.INTERRUPTED)
 
 
@@ -230,42 +255,27 @@ def live_turns() -> list[tuple[int, int]]:
     return [(run.turn.pk, run.turn.epoch) for run in list(_runs.values())]
 
 
+def has_room(mine: int = 0) -> bool:
+    """Whether this process runs fewer turns than it may, those counted that are just being begun, but for ``mine``."""
+    return len(_runs) + len(_beginning) - mine < int(conf.get("MAX_LIVE_TURNS"))
+
+
 def begin_soon(beginning: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """A task that will begin a turn, if this process may run one more; a drain waits for it. Raises ServerFull when
     it runs as many as it may, or is about to exit.
     """
-    if _draining or len(_runs) + len(_beginning) >= conf.get("MAX_LIVE_TURNS"):
+    if _draining or not has_room():
         beginning.close()
         raise ServerFull
+    return waited_for(beginning)
+
+
+def waited_for(beginning: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task that a drain waits for, and for the run that it may begin."""
     task = asyncio.get_running_loop().create_task(beginning)
     _beginning.add(task)
     task.add_done_callback(_beginning.discard)
     return task
-
-
-def move_on(threads: Callable[[], Iterable[UUID]]) -> None:
-    """Run the next queued turn of each thread that ``threads`` finds (in a thread of its own), as far as this process
-    may. Else, or where it fails, another process does, or the next sweep.
-    """
-
-    async def run_next() -> None:
-        # One by one: a turn that is begun in the database is run, whatever becomes of the others.
-        for thread in await in_thread(threads):
-            if _draining or len(_runs) + len(_beginning) > conf.get("MAX_LIVE_TURNS"):
-                return
-            try:
-                if (turn := await in_thread(next_turn, thread)) is not None:
-                    start_run(turn)
-            except Exception as problem:
-                logger.warning("the next turn of thread %s could not be begun: %s", thread, type(problem).__name__)
-
-    with suppress(ServerFull):
-        begin_soon(run_next()).add_done_callback(_told_if_failed)
-
-
-def _told_if_failed(moving: asyncio.Task[None]) -> None:
-    if not moving.cancelled() and (problem := moving.exception()):
-        logger.warning("queues could not be read: %s", type(problem).__name__)
 
 
 async def drain() -> None:

@@ -21,11 +21,11 @@ from chat.store.scope import Scope
 from chat.store.sql import ATTEMPTS
 from chat.store.threads import find_thread
 from chat.store.turns import StoredTurn, read_turn
-from chat.streams.writer import process_name
 from chat.telemetry import commit
 from chat.turns.recover import recover_expired
 from chat.turns.revise import begin_another_answer, begin_edit
-from chat.turns.run import begin_soon, is_draining, move_on, start_run
+from chat.turns.run import begin_soon, is_draining
+from chat.turns.runner import itself, move_on, runner
 from chat.turns.stop import stop_and_wait, stop_conversation
 from chat.turns.titles import title_of
 
@@ -63,7 +63,7 @@ async def _start(scope: Scope, body: ChatBody, begin: Begin) -> StoredTurn:
         # Nothing may be busy any more, and whoever ended the last turn may be gone.
         move_on(lambda: [turn.conversation])
     elif turn.created:
-        start_run(turn)
+        runner().run(turn)
     return turn
 
 
@@ -120,7 +120,7 @@ def _begin(scope: Scope, body: ChatBody, message: UserMessage, *, first: bool = 
     for _ in range(ATTEMPTS):
         try:
             with commit("begin"):
-                return begin_turn_in(scope, body.id, turn_id, owner=process_name(), **wanted)
+                return runner().begun(partial(begin_turn_in, scope, body.id, turn_id, **wanted), itself)
         except ThreadBusy as busy:
             if recover_expired(busy.details["turn"]):  # its process is gone
                 continue

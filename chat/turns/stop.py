@@ -19,7 +19,8 @@ from chat.store.turns import StoredTurn, busy_turn, read_turn, request_stop, req
 from chat.store.usage import UsageFigures
 from chat.turns import envelope
 from chat.turns.recover import ANYBODY
-from chat.turns.run import cancel, move_on
+from chat.turns.run import cancel
+from chat.turns.runner import move_on
 from chat.turns.waiting import withdraw
 
 # Seconds that a send waits for the end of the turn it stops, and between two looks.

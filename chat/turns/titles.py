@@ -18,6 +18,7 @@ from chat.protocol.usage import UsageMeter
 from chat.store.crossing import in_thread
 from chat.store.threads import replace_title
 from chat.store.turns import StoredTurn
+from chat.telemetry import event
 from chat.turns.envelope import thread_title
 
 logger = logging.getLogger(__name__)
@@ -60,4 +61,6 @@ async def _make(agent: Agent, turn: StoredTurn, context: TurnContext, show: Call
         if await in_thread(replace_title, turn.conversation, title, instead_of=turn.title):
             show([thread_title(turn, title)])
     except Exception as problem:
-        logger.warning("thread %s keeps its first title: %s", turn.conversation, type(problem).__name__)
+        name = type(problem).__name__
+        told = event("title_failed", turn=turn.pk, conversation=turn.conversation, problem=name)
+        logger.warning("thread %s keeps its first title: %s", turn.conversation, name, extra=told)

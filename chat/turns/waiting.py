@@ -9,7 +9,7 @@ from chat.models import ApprovalStatus, TurnStatus
 from chat.store.approvals import overdue_turns
 from chat.store.finalize import Ended
 from chat.store.turns import StoredTurn
-from chat.telemetry import commit
+from chat.telemetry import commit, event
 from chat.turns.recover import end_from_log
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,9 @@ def end_overdue(turn: int | None = None) -> list[int]:
             if expire(one) if expired else withdraw(one):
                 ended.append(one.pk)
         except Exception as problem:  # it must not keep the others from their end, and is tried again
-            logger.error("turn %s, which waits no longer, could not be ended: %s", one.pk, type(problem).__name__)
+            name = type(problem).__name__
+            told = event("waiting_not_ended", turn=one.pk, conversation=one.conversation, problem=name)
+            logger.error("turn %s, which waits no longer, could not be ended: %s", one.pk, name, extra=told)
     return ended
 
 
@@ -47,5 +49,6 @@ def expire(turn: StoredTurn) -> Ended:
             error_text=ApprovalExpired.message,
         )
     if ended:
-        logger.info("turn %s was stopped: nobody decided in time on what it waited for", turn.pk)
+        told = event("approval_expired", turn=turn.pk, conversation=turn.conversation)
+        logger.info("turn %s was stopped: nobody decided in time on what it waited for", turn.pk, extra=told)
     return ended

@@ -37,6 +37,7 @@ from chat.store.threads import find_thread
 from chat.store.turns import StoredTurn, read_turn
 from chat.streams.cursors import Cursor, parse_cursor
 from chat.streams.readers import while_allowed
+from chat.telemetry import event
 from chat.turns.approvals import decide, go_on, is_repost
 from chat.turns.read import read_frames
 from chat.turns.start import start_turn
@@ -182,7 +183,7 @@ def _told(problem: Exception) -> ChatError:
     if isinstance(problem, ChatError):
         return problem
     if isinstance(problem, UNAVAILABLE):
-        logger.error("a socket: the database does not answer")
+        logger.error("a socket: the database does not answer", extra=event("database_away"))
         return Unavailable()
-    logger.error("a socket failed", exc_info=problem)
+    logger.error("a socket failed", exc_info=problem, extra=event("socket_failed", problem=type(problem).__name__))
     return InternalError()

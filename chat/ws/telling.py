@@ -14,7 +14,7 @@ from chat.protocol.frames import chunk_frame, server_frame
 from chat.store.scope import Scope
 from chat.store.turns import StoredTurn
 from chat.streams.cursors import Cursor, parse_cursor
-from chat.streams.threads import age, watch
+from chat.streams.threads import Restored, age, watch
 from chat.turns.read import read_frames
 
 ENDED_STATUSES = frozenset(status.value for status in ENDED)
@@ -24,7 +24,8 @@ BEFORE = (-1, 0, 0)
 
 class Telling:
     """Tells one socket of one thread. A turn's ``{"turn"}`` frame comes before its first chunk when it runs, and
-    after its last when it waits for decisions or has ended.
+    after its last when it waits for decisions or has ended. ``{"restored"}`` says that another version of a message is
+    current: what the history holds is to be read anew.
     """
 
     def __init__(self, scope: Scope, thread: UUID, send: Callable[[str], Awaitable[None]]) -> None:
@@ -57,8 +58,11 @@ class Telling:
             missed_after = after.turn if after is not None else None
             try:
                 async with aclosing(watch(self._thread, missed_after)) as changes:  # type: ignore[type-var]
-                    async for turn in changes:
-                        await self.tell(turn)
+                    async for change in changes:
+                        if isinstance(change, Restored):
+                            await self._send(server_frame("restored", {"message_id": str(change.message)}))
+                        else:
+                            await self.tell(change)
             finally:
                 self._over = True
             for stream in self._streams.values():

@@ -18,9 +18,9 @@ from typing import Any
 import orjson
 import psycopg
 
+from chat.testing.invariants import EndedTurn, assert_database_is_sound
 from tests.acceptance.postgres_owners import Owner, guardians, postmaster
-from tests.acceptance.server import ROOT, Server
-from tests.invariants import EndedTurn, assert_database_is_sound
+from tests.acceptance.server import ROOT, Server, Worker
 
 OPTIONS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "400"}
 TEMPLATE = "chat_template"
@@ -60,6 +60,10 @@ class Database:
     def server(self, kind: str = "uvicorn", **settings: object) -> Server:
         return Server(self.folder, kind=kind, prepared=True, DATABASE_URL=self.url, **settings)
 
+    def worker(self, **settings: object) -> Worker:
+        """One that runs the turns which servers with the setting ``CHAT_RUNNER="worker"`` begin."""
+        return Worker(self.folder, DATABASE_URL=self.url, **settings)
+
     def ask(self, query: str, *params: Any) -> Sequence[tuple[Any, ...]]:
         """The rows of one query, on a connection of its own: any thread may ask."""
         with psycopg.connect(self.url, autocommit=True, connect_timeout=10) as connection:
@@ -97,6 +101,7 @@ class Database:
         with psycopg.connect(self.url, autocommit=True) as connection:
             while connection.execute(OTHERS).fetchall():
                 time.sleep(0.01)
+            connection.execute("DELETE FROM procrastinate_jobs")
             connection.execute("DELETE FROM token_usage")
             connection.execute("DELETE FROM chat_threads")
             connection.execute("DELETE FROM copilot_chats")
@@ -116,7 +121,8 @@ class Postgres:
         self._token = subprocess.run(
             [sys.executable, "-c", PREPARE],
             cwd=ROOT,
-            env=Server(folder, DATABASE_URL=self._named(TEMPLATE)).environment | {"PYTHONPATH": str(ROOT)},
+            env=Server(folder, DATABASE_URL=self._named(TEMPLATE), CHAT_RUNNER="worker").environment
+            | {"PYTHONPATH": str(ROOT)},
             capture_output=True,
             check=True,
             text=True,

@@ -5,4 +5,4 @@ from __future__ import annotations
 from chatproject.settings import *  # noqa: F403
 from chatproject.settings import INSTALLED_APPS
 
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.acceptance.faults.Faults"]
+INSTALLED_APPS = [*INSTALLED_APPS, "chat.testing.faults.Faults"]

@@ -10,12 +10,12 @@ from typing import Any
 
 import httpx
 
+from chat.testing.client import said
+from chat.testing.invariants import EndedTurn, assert_database_is_sound
 from tests.acceptance.database import Database, start_all
 from tests.acceptance.preloaded import Nursery, Preloaded
 from tests.acceptance.readers import Reader
 from tests.acceptance.server import eventually
-from tests.asgi_client import said
-from tests.invariants import EndedTurn, assert_database_is_sound
 
 LEASE = 2.0
 # What is sent, by the name of its turn and in this order: three turns, two of which end by themselves after half a
@@ -143,7 +143,8 @@ def assert_a_late_riser_writes_nothing(
     assert (world.database.turns(), world.database.rows_of(ended)) == (ended, before)
     assert_nothing_comes_late(world, sleeper)
     assert world.database.rows_of(ended) == before
-    assert world.ended()["afterwards"].status == "completed"
+    afterwards = world.ended()["afterwards"]
+    assert afterwards.status == "completed", f"{afterwards.status} after {len(afterwards.log)} chunks"
 
 
 def assert_nothing_comes_late(world: World, sleeper: Preloaded) -> None:

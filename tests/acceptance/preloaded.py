@@ -20,7 +20,7 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.acceptance.server import READY_WITHIN, ROOT, Server
+from tests.acceptance.server import READY_WITHIN, ROOT, Server, serves_as_worker
 
 # What costs time to import and knows nothing of chat.
 HEAVY = [
@@ -44,10 +44,10 @@ HEAVY = [
 class Nursery:
     """The process that forks them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: object) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        environment = Server(folder, DATABASE_URL="postgresql:///none").environment
+        environment = Server(folder, DATABASE_URL="postgresql:///none", **settings).environment
         self._process = subprocess.Popen(
             [sys.executable, __file__],
             cwd=ROOT,
@@ -75,41 +75,93 @@ class Nursery:
 
 
 class Preloaded(Server):
-    """One of them; ``fault`` is where it strikes, see ``faults``."""
+    """One of them; ``fault`` is where it strikes, see ``faults``. With a ``concurrency`` it is a worker that runs so
+    many turns at once.
 
-    def __init__(self, nursery: Nursery, url: str, fault: str = "", **settings: object) -> None:
-        super().__init__(nursery.folder, prepared=True, DATABASE_URL=url)
-        self.nursery = nursery
-        self.order = {"url": url, "port": self.port, "log": str(self.log), "fault": fault, "settings": settings}
+    What strikes a server or its worker strikes both, as soon as somebody looks: together they are what others call one
+    process.
+    """
+
+    worker: Preloaded | None
+
+    def __init__(
+        self, nursery: Nursery, url: str, fault: str = "", concurrency: int | None = None, **settings: object
+    ) -> None:
+        self.nursery, self.url_of_database, self.fault, self.concurrency = nursery, url, fault, concurrency
+        self.given = settings
+        named = {"CHAT_RUNNER": "worker"} if concurrency else {}
+        super().__init__(nursery.folder, prepared=True, DATABASE_URL=url, **{**settings, **named})
         self.pid = 0
+
+    def made_worker(self) -> Preloaded:
+        queue = self.settings["CHAT_WORKER_QUEUE"]
+        self.given = {**self.given, "CHAT_WORKER_QUEUE": queue}
+        # Both recover what others left, and one of them is to be struck, not first one and then the other.
+        fault = "" if self.fault.startswith(("take:", "recover:")) else self.fault
+        return Preloaded(self.nursery, self.url_of_database, fault, 100, **self.given)
 
     def launch(self, *command: str) -> None:
         self.launched = time.monotonic()
-        self.pid = self.nursery.fork(self.order)
+        self.pid = self.nursery.fork(
+            {
+                "url": self.url_of_database,
+                "port": self.port,
+                "log": str(self.log),
+                "fault": self.fault,
+                "settings": self.given,
+                "concurrency": self.concurrency,
+            }
+        )
+        if self.worker:
+            self.worker.launch()
 
     def until_ready(self) -> float:
         while not self.answers():
             if not self.alive() or time.monotonic() - self.launched > READY_WITHIN:
                 raise RuntimeError(f"The server did not start:\n{self.log.read_text()}")
             time.sleep(0.02)
+        if self.worker:
+            self.worker.until_ready()
         return time.monotonic() - self.launched
+
+    def answers(self) -> bool:
+        return serves_as_worker(self.log) if self.concurrency else super().answers()
 
     def state(self) -> str:
         """The letter that ps shows: T for one that was stopped; empty for one that is gone."""
-        with suppress(OSError):
-            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
-        return ""
+        own = state_of(self.pid)
+        if self.worker is None:
+            return own
+        theirs = state_of(self.worker.pid)
+        if own in STRUCK or theirs in STRUCK:
+            for state, other in ((own, self.worker.pid), (theirs, self.pid)):
+                with suppress(ProcessLookupError):
+                    if state in STRUCK:
+                        os.kill(other, signal.SIGSTOP if state == "T" else signal.SIGKILL)
+        return own if own in STRUCK else theirs
 
     def alive(self) -> bool:
-        return self.state() not in ("", "Z", "X")
+        return self.state() not in GONE
 
     def send(self, number: signal.Signals) -> None:
-        os.kill(self.pid, number)
+        for pid in (self.pid, *([self.worker.pid] if self.worker else [])):
+            os.kill(pid, number)
 
     def stop(self) -> None:
-        with suppress(ProcessLookupError):
-            if self.pid:
-                self.send(signal.SIGKILL)
+        for pid in (self.pid, *([self.worker.pid] if self.worker else [])):
+            with suppress(ProcessLookupError):
+                if pid:
+                    os.kill(pid, signal.SIGKILL)
+
+
+GONE = ("", "Z", "X")
+STRUCK = (*GONE, "T")
+
+
+def state_of(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return ""
 
 
 def main() -> None:
@@ -127,14 +179,15 @@ def main() -> None:
         print(pid, flush=True)
 
 
-def serve(url: str, port: int, log: str, fault: str, settings: dict[str, Any]) -> None:
+def serve(url: str, port: int, log: str, fault: str, settings: dict[str, Any], concurrency: int | None) -> None:
     from django.conf import settings as django_settings
+    from django.core.management import call_command
     from django.db import connections
     from uvicorn.main import main as uvicorn
 
     from chat.management.commands.serve import SERVERS
+    from chat.testing.faults import arm
     from chatproject.settings import database
-    from tests.acceptance.faults import arm
 
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -145,7 +198,10 @@ def serve(url: str, port: int, log: str, fault: str, settings: dict[str, Any]) -
     for name, value in settings.items():
         setattr(django_settings, name, value)
     arm(fault)
-    uvicorn(SERVERS["uvicorn"]("127.0.0.1", port, "chatproject.asgi:application")[1:])
+    if concurrency:
+        call_command("run_turns", concurrency=concurrency)
+    else:
+        uvicorn(SERVERS["uvicorn"]("127.0.0.1", port, "chatproject.asgi:application")[1:])
     os._exit(0)
 
 

@@ -1,6 +1,6 @@
-"""The agent of servers under test: does what the user message says.
+"""The scripted agent of the fault kit, for scripts that hold what no JSON can: an agent may yield anything.
 
-A text of ``script_of`` is played; ``/raise`` fails in a way nobody expected; all else is the demo agent's.
+``/raise`` fails in a way nobody expected.
 """
 
 from __future__ import annotations
@@ -9,43 +9,32 @@ import asyncio
 import base64
 import pickle
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from chat.agents.base import TurnContext
-from chat.agents.demo import DemoAgent
+from chat.testing.scripted import ScriptedAgent
 
-MARK = "script:"
-
-
-@dataclass(frozen=True)
-class Pause:
-    """A script's entry: wait."""
-
-    seconds: float
+MARK = "odd:"
+BREATH = 0.001
 
 
-def script_of(output: Sequence[Any], pause: float = 0.0) -> str:
-    """The user message that makes the agent yield ``output``, whatever that is, with a pause after each entry."""
-    entries = [entry for item in output for entry in (item, Pause(pause))] if pause else list(output)
-    return MARK + base64.b64encode(pickle.dumps(entries)).decode()
+def odd_script(output: Sequence[Any]) -> str:
+    """The user message that makes the agent yield ``output``, whatever that is, with a breath after each."""
+    return MARK + base64.b64encode(pickle.dumps(list(output))).decode()
 
 
-class ScriptedAgent:
+class OddAgent:
     async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
-        text = turn.text
-        if text.startswith(MARK):
-            for entry in pickle.loads(base64.b64decode(text.removeprefix(MARK))):
-                if isinstance(entry, Pause):
-                    await asyncio.sleep(entry.seconds)
-                else:
-                    yield entry
-        elif text == "/raise":
+        if turn.text.startswith(MARK):
+            for item in pickle.loads(base64.b64decode(turn.text.removeprefix(MARK))):
+                yield item
+                await asyncio.sleep(BREATH)
+        elif turn.text == "/raise":
             yield {"type": "text-delta", "id": "1", "delta": "Well, "}
             raise LookupError("nobody expected this")
         else:
-            async for chunk in DemoAgent().run(turn):
+            async for chunk in ScriptedAgent().run(turn):
                 yield chunk
 
 
-agent = ScriptedAgent()
+agent = OddAgent()

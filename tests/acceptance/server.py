@@ -10,6 +10,7 @@ import sys
 import time
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -21,7 +22,8 @@ class Server:
     """One server process on a free port of loopback, with its data in ``folder``; start, stop, kill and start again.
 
     It brings its own database up, unless ``DATABASE_URL`` is among its settings; ``prepared`` says that its tables and
-    the demo account are there already.
+    the demo account are there already. With ``CHAT_RUNNER=worker`` in the environment a worker belongs to it that runs
+    its turns, starts, is told and ends with it; a test that names CHAT_RUNNER itself starts its workers itself.
     """
 
     def __init__(self, folder: Path, *, kind: str = "uvicorn", prepared: bool = False, **settings: object) -> None:
@@ -34,6 +36,13 @@ class Server:
         self.log = folder / f"server-{self.port}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.launched = 0.0
+        self.worker: Server | None = None
+        if by_workers() and "CHAT_RUNNER" not in settings:
+            self.settings["CHAT_WORKER_QUEUE"] = f"of {self.port}"
+            self.worker = self.made_worker()
+
+    def made_worker(self) -> Server:
+        return Worker(self.folder, **self.settings)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -58,6 +67,12 @@ class Server:
         self.launch(*command)
         return self.until_ready()
 
+    def launch_worker(self) -> None:
+        """Once there are tables, for a server that makes them."""
+        if self.worker:
+            self.worker.launch()
+            self.worker.until_ready()
+
     def launch(self, *command: str) -> None:
         self.launched = time.monotonic()
         with self.log.open("ab") as log:
@@ -76,6 +91,7 @@ class Server:
             if self.process.poll() is not None or time.monotonic() - self.launched > READY_WITHIN:
                 raise RuntimeError(f"The server did not start:\n{self.log.read_text()}")
             time.sleep(0.05)
+        self.launch_worker()
         return time.monotonic() - self.launched
 
     def answers(self) -> bool:
@@ -95,17 +111,30 @@ class Server:
         self.signal_group(signal.SIGKILL)
         self.wait()
 
+    def send(self, number: signal.Signals) -> None:
+        """What a supervisor does: the signal goes to the process itself, and to its worker."""
+        assert self.process
+        self.process.send_signal(number)
+        if self.worker:
+            self.worker.send(number)
+
     def signal_group(self, number: signal.Signals) -> None:
         """What a terminal does: the signal goes to every process of the group."""
         assert self.process
         os.killpg(self.process.pid, number)
+        if self.worker and self.worker.alive():
+            self.worker.signal_group(number)
 
     def wait(self, seconds: float = 20) -> int:
         assert self.process
+        if self.worker and self.worker.process:
+            self.worker.wait(seconds)
         return self.process.wait(seconds)
 
     def stop(self) -> None:
         """End it whatever state it is in, for the end of a test."""
+        if self.worker:
+            self.worker.stop()
         if self.process is None or self.process.poll() is not None:
             return
         self.process.send_signal(signal.SIGCONT)  # a test may have put it to sleep
@@ -145,6 +174,34 @@ class Server:
                 if str(self.folder).encode() in words:
                     found.append(int(folder.name))
         return found
+
+
+def by_workers() -> bool:
+    """Whether the tests are run with workers."""
+    return os.environ.get("CHAT_RUNNER") == "worker"
+
+
+class Worker(Server):
+    """One process of ``manage.py run_turns``."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        super().__init__(folder, prepared=True, **{**settings, "CHAT_RUNNER": "worker"})
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        return (sys.executable, "manage.py", "run_turns")
+
+    def launch(self, *command: str) -> None:
+        self.log.unlink(missing_ok=True)
+        super().launch(*command)
+
+    def answers(self) -> bool:
+        return serves_as_worker(self.log)
+
+
+def serves_as_worker(log: Path) -> bool:
+    """Whether a worker has said in its log that it runs turns now."""
+    return log.exists() and b"Runs the turns" in log.read_bytes()
 
 
 def free_port() -> int:

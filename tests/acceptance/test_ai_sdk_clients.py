@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.acceptance.scripted_agent import Pause, script_of
+from chat.testing.scripted import Pause, script_of
 from tests.acceptance.server import eventually
 from tests.acceptance.visits import Visit, words
 from tests.clients.driver import RESUMES_IN_PLACE

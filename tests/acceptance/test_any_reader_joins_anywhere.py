@@ -19,6 +19,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from chat.store.stream_log import read_log
 from chat.store.tokens import create_token
+from chat.testing.client import said
+from chat.testing.invariants import assert_invariants
+from chat.testing.scripted import Pause, script_of
 from tests.acceptance.cluster import Cluster
 from tests.acceptance.joins import (
     Chunk,
@@ -29,11 +32,9 @@ from tests.acceptance.joins import (
     join_by_websocket,
     stream_chunks,
 )
-from tests.acceptance.scripted_agent import Pause, script_of
+from tests.acceptance.scripted_agent import odd_script
 from tests.acceptance.wire import frames, request
-from tests.asgi_client import said
 from tests.folded import assert_shown_is_stored
-from tests.invariants import assert_invariants
 from tests.scale import rounds
 from tests.unit.strategies import agent_output
 
@@ -78,7 +79,7 @@ def one_of_each(number: int, generated: Iterator[list[Any]]) -> Kind:
     """Every kind of turn in turn, a generated one every other time."""
     completed, failed, stopped = frozenset({"completed"}), frozenset({"failed"}), frozenset({"stopped"})
     if number % 2:
-        return Kind("generated", script_of(next(generated), 0.001), frozenset({"completed", "failed", "stopped"}))
+        return Kind("generated", odd_script(next(generated)), frozenset({"completed", "failed", "stopped"}))
     dice = random.Random(number)
     kinds = [
         Kind("text", f"/tokens {dice.randint(0, 40)} 2", completed),

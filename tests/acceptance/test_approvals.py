@@ -7,11 +7,11 @@ import signal
 import pytest
 
 from chat.protocol import sse
+from chat.testing.client import said
 from tests.acceptance.database import Database, running, start_all
 from tests.acceptance.preloaded import Nursery, Preloaded
 from tests.acceptance.readers import Reader
 from tests.acceptance.server import eventually
-from tests.asgi_client import said
 from tests.turns.waiting import responded
 
 pytestmark = pytest.mark.timeout(120)

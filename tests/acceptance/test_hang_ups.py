@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from chat.testing.client import said
 from tests.acceptance.database import Database, running
 from tests.acceptance.followers import Follower
 from tests.acceptance.server import Server, eventually
 from tests.acceptance.watched import SETTINGS, held
-from tests.asgi_client import said
 
 pytestmark = pytest.mark.timeout(300)
 

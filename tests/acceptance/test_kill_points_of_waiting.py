@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import pytest
 
 from chat.protocol import sse
+from chat.testing.invariants import assert_invariants
 from tests.acceptance.database import Postgres, start_all
 from tests.acceptance.kill_points import NOT_ENDED, World, assert_nothing_comes_late, struck
 from tests.acceptance.preloaded import Nursery, Preloaded
 from tests.acceptance.readers import Reader
 from tests.acceptance.server import eventually
 from tests.acceptance.together import together
-from tests.invariants import assert_invariants
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 # By the commit and its side: how the turn that asks ends. Where it waits, the other process is told to go on with it.

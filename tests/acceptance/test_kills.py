@@ -18,12 +18,12 @@ from statistics import median
 import httpx
 import pytest
 
+from chat.testing.client import said
+from chat.testing.invariants import EndedTurn
 from tests.acceptance.database import Database, Postgres, running
 from tests.acceptance.readers import Reader
 from tests.acceptance.server import Server
 from tests.acceptance.together import together
-from tests.asgi_client import said
-from tests.invariants import EndedTurn
 from tests.scale import LONG, rounds
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(3600)]

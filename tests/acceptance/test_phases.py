@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -183,7 +184,7 @@ def test_forward_through_all_phases_and_back_nothing_of_a_transcript_changes(dat
                     assert [transcript(following, token, chat) for chat in chats] == before
                 people.servers = [following]
                 people.go_on()
-                current.process.send_signal(15)  # type: ignore[union-attr]
+                current.send(signal.SIGTERM)
                 current.wait(30)
                 time.sleep(BESIDE / 2)
                 current = following

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from chat.protocol import sse
+from chat.testing.client import said
 from tests.acceptance.followers import Follower, assert_ended_as_shown
 from tests.acceptance.postgres_owners import shared_folder
 from tests.acceptance.restartable_postgres import running_cluster
 from tests.acceptance.server import Server, eventually
-from tests.asgi_client import said
 from tests.scale import LONG
 
 pytestmark = [

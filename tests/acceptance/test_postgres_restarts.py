@@ -9,12 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from chat.testing.client import said
 from tests.acceptance.database import running
 from tests.acceptance.followers import Follower, assert_ended_as_shown
 from tests.acceptance.postgres_owners import shared_folder
 from tests.acceptance.restartable_postgres import Cluster, running_cluster
 from tests.acceptance.server import Server, eventually
-from tests.asgi_client import said
 from tests.scale import rounds
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(rounds(300, 1800))]

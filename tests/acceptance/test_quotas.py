@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from chat.testing.client import said
+from chat.testing.invariants import assert_invariants
 from tests.acceptance.database import Database, running
 from tests.acceptance.preloaded import Nursery, Preloaded
 from tests.acceptance.server import eventually
 from tests.acceptance.wire import Exchange, request
-from tests.asgi_client import said
-from tests.invariants import assert_invariants
 
 pytestmark = pytest.mark.timeout(300)
 SENDS, QUOTA = 100, 5

@@ -14,11 +14,11 @@ from typing import Any
 import httpx
 import pytest
 
+from chat.testing.client import said
 from chatproject import embedded_postgres
 from tests.acceptance.postgres_owners import shared_folder
 from tests.acceptance.server import ROOT, Server, eventually
 from tests.acceptance.together import together
-from tests.asgi_client import said
 
 pytestmark = [
     pytest.mark.timeout(300),

@@ -12,12 +12,12 @@ import httpx
 import orjson
 import pytest
 
+from chat.testing.client import said
+from chat.testing.invariants import EndedTurn
 from tests.acceptance.database import Database, Postgres, running
 from tests.acceptance.readers import Reader
 from tests.acceptance.server import Server, eventually
 from tests.acceptance.together import together
-from tests.asgi_client import said
-from tests.invariants import EndedTurn
 from tests.scale import LONG, rounds
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
@@ -101,7 +101,7 @@ def until_exit(server: Server) -> float:
     """Seconds from SIGTERM to the end of the process."""
     assert server.process
     begun = time.monotonic()
-    server.process.send_signal(signal.SIGTERM)
+    server.send(signal.SIGTERM)
     server.wait(60)
     return time.monotonic() - begun
 

@@ -5,17 +5,16 @@ The long form is a minute's sleep with the default lease of half a minute.
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from chat.testing.client import said
 from tests.acceptance.database import Database, running
 from tests.acceptance.readers import Reader
 from tests.acceptance.server import eventually
-from tests.asgi_client import said
 from tests.scale import LONG
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
@@ -51,9 +50,8 @@ def test_a_process_that_slept_past_its_leases_writes_no_row_and_leaves_its_agent
         for reader in followed.values():
             reader.until(b'"text-delta"')
 
-        assert sleeper.process
         begun = time.monotonic()
-        os.kill(sleeper.process.pid, signal.SIGSTOP)
+        sleeper.send(signal.SIGSTOP)
         assert eventually(lambda: not database.live(), LEASE + 15), "nobody recovered the turns"
         seconds = time.monotonic() - begun
         turns = database.sound()
@@ -65,7 +63,7 @@ def test_a_process_that_slept_past_its_leases_writes_no_row_and_leaves_its_agent
         before = database.rows_of(ended)
         assert "left" not in spoken, "it slept"
 
-        os.kill(sleeper.process.pid, signal.SIGCONT)
+        sleeper.send(signal.SIGCONT)
         awake = time.monotonic()
         left = {f"{name} left" for name in ASKED}
         assert eventually(lambda: left <= set(diary.read_text().splitlines()), LEASE / 3 + 10), diary.read_text()[-500:]

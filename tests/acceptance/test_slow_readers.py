@@ -12,11 +12,11 @@ import httpx
 import pytest
 
 from chat.protocol import sse
+from chat.testing.client import said
 from tests.acceptance.database import Database, running
 from tests.acceptance.followers import Follower
 from tests.acceptance.server import Server, eventually
 from tests.acceptance.watched import SETTINGS, held, resident
-from tests.asgi_client import said
 from tests.scale import LONG, rounds
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]

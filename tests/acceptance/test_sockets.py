@@ -12,11 +12,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from chat.protocol import sse
+from chat.testing.client import said
 from tests.acceptance.database import Database, running
 from tests.acceptance.preloaded import Nursery, Preloaded
 from tests.acceptance.readers import Reader
 from tests.acceptance.server import Server
-from tests.asgi_client import said
 
 pytestmark = pytest.mark.timeout(120)
 DRAIN = 1
@@ -46,6 +46,7 @@ def cursors_and_chunks(frames: list[str]) -> list[tuple[str, Any]]:
     return [(frame["cursor"], frame["chunk"]) for frame in found if "chunk" in frame]
 
 
+@pytest.mark.in_process  # a server whose turns run elsewhere does not wait for their ends before it lets its sockets go
 @pytest.mark.parametrize("kind", ["uvicorn", "daphne", "granian"])
 def test_a_socket_follows_a_thread_through_turns_of_two_processes(
     database: Database, nursery: Nursery, kind: str
@@ -73,7 +74,7 @@ def test_a_socket_follows_a_thread_through_turns_of_two_processes(
             until(socket, "streaming")
             assert server.process
             begun = time.monotonic()
-            server.process.send_signal(signal.SIGTERM)
+            server.send(signal.SIGTERM)
             until(socket, "interrupted")
             with pytest.raises(ConnectionClosed):
                 until(socket, "never")

@@ -15,10 +15,10 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from chat.models import Turn
 from chat.store.tokens import create_token
+from chat.testing.invariants import assert_invariants
 from tests.acceptance.chat_machine import ChatMachine
 from tests.acceptance.clients import LEASE
 from tests.acceptance.cluster import Cluster
-from tests.invariants import assert_invariants
 from tests.scale import rounds
 
 # No shrinking: an example takes its time, and one that hung on timing would only be called flaky. The journal tells

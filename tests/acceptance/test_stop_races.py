@@ -15,10 +15,10 @@ import httpx
 import pytest
 
 from chat.protocol import sse
+from chat.testing.client import said
+from chat.testing.invariants import EndedTurn
 from tests.acceptance.database import Database, running
 from tests.acceptance.preloaded import Nursery, Preloaded
-from tests.asgi_client import said
-from tests.invariants import EndedTurn
 from tests.scale import rounds
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(1800)]

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from chat.protocol.fold import fold
+from chat.testing.client import said
 from tests.acceptance.database import Database, running
 from tests.acceptance.preloaded import Nursery, Preloaded
 from tests.acceptance.readers import Reader, answer_of
 from tests.acceptance.server import eventually
-from tests.asgi_client import said
 
 pytestmark = pytest.mark.timeout(300)
 LEASE = 3

@@ -21,14 +21,14 @@ import httpx
 import psycopg
 import pytest
 
+from chat.testing.client import said
+from chat.testing.invariants import assert_database_is_sound
 from tests.acceptance.database import Database, Postgres, start_all
 from tests.acceptance.fateful_agent import PAUSE, TOKENS
 from tests.acceptance.preloaded import Nursery, Preloaded
 from tests.acceptance.server import eventually
 from tests.acceptance.together import together
 from tests.acceptance.wire import Exchange, request
-from tests.asgi_client import said
-from tests.invariants import assert_database_is_sound
 from tests.scale import rounds
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(1800)]

@@ -8,7 +8,8 @@ there, e.g. ``"finish:before"``. A port takes connections from the fork on, and 
 it stays reserved.
 
 What is forked is the real server: uvicorn as ``manage.py serve`` starts it, the project's settings, its ASGI
-application. The fork comes before any thread or connection exists.
+application. The fork comes before any thread or connection exists. With ``CHAT_RUNNER=worker`` it is a pair, the server
+and a worker of its own: they are killed and end together, and when one of them kills itself, the other goes with it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -41,7 +43,12 @@ def load() -> Callable[[socket.socket], None]:
     )
     config.load()
     config.get_loop_factory()
-    return lambda listener: uvicorn.Server(config).run(sockets=[listener])
+
+    def serve(listener: socket.socket) -> None:
+        listener.setblocking(False)
+        uvicorn.Server(config).run(sockets=[listener])
+
+    return serve
 
 
 def die_at(point: str) -> None:
@@ -63,32 +70,61 @@ def bound(port: int = 0) -> socket.socket:
     return sharing
 
 
-def fork(serve: Callable[[socket.socket], None], port: int, point: str) -> int:
+def fork(serve: Callable[[socket.socket], None], port: int, point: str) -> list[int]:
+    """The pids of a server, and of its worker, if it has one."""
+    from django.conf import settings
+
+    from chat import conf
+
     assert threading.active_count() == 1, "a fork would copy locks that other threads hold"
     listener = bound(port)
     listener.listen(4096)
-    pid = os.fork()
-    if pid:
-        listener.close()
+    settings.CHAT_WORKER_QUEUE = f"of {port}"
+    server = forked(lambda: serve(listener), point)
+    listener.close()
+    if conf.get("RUNNER") != "worker":
+        return [server]
+    return [server, forked(run_turns, point, server)]
+
+
+def forked(work: Callable[[], None], point: str, name: int | None = None) -> int:
+    """Fork a process that does this; its sessions in the database have the name of the server that it belongs to."""
+    if pid := os.fork():
         return pid
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
-    os.environ["PGAPPNAME"] = f"server {os.getpid()}"
+    os.environ["PGAPPNAME"] = f"server {name or os.getpid()}"
     if point:
         die_at(point)
     try:
-        listener.setblocking(False)
-        serve(listener)
+        work()
     finally:
         os._exit(0)
+
+
+def run_turns() -> None:
+    from django.core.management import call_command
+
+    call_command("run_turns", skip_checks=True)
+
+
+def first_of(pids: list[int]) -> int:
+    """Wait until one of them is gone; its status."""
+    while True:
+        for pid in pids:
+            gone, status = os.waitpid(pid, os.WNOHANG)
+            if gone:
+                pids.remove(pid)
+                return status
+        time.sleep(0.002)
 
 
 def main() -> None:
     serve = load()
     reserved = [bound() for _ in range(int(sys.argv[1]))]
     ports = [one.getsockname()[1] for one in reserved]
-    children: set[int] = set()
+    children: dict[int, list[int]] = {}
     gc.freeze()
 
     def say(answer: Any) -> None:
@@ -100,16 +136,24 @@ def main() -> None:
             word, *rest = json.loads(line)
             if word == "fork":
                 slot, point = rest
-                children.add(pid := fork(serve, ports[slot], point))
-                say(pid)
+                server, *_ = pids = fork(serve, ports[slot], point)
+                children[server] = pids
+                say(server)
             else:
+                pids = children.pop(rest[0])
                 if word != "wait":
-                    os.kill(rest[0], signal.SIGKILL if word == "kill" else signal.SIGTERM)
-                children.discard(rest[0])
-                say(os.waitpid(rest[0], 0)[1])
+                    for pid in pids:
+                        os.kill(pid, signal.SIGKILL if word == "kill" else signal.SIGTERM)
+                status = first_of(pids)
+                for pid in pids:
+                    if word == "wait":
+                        os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                say(status)
     finally:
-        for pid in children:
-            os.kill(pid, signal.SIGKILL)
+        for pids in children.values():
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,22 @@ import pytest
 from django.contrib.auth.models import AbstractUser, Permission
 from django.test import Client
 
-from chat.models import ApiToken, CopilotChat, Message, Thread, TokenUsage, ToolApproval, Turn
+from chat.models import (
+    ApiToken,
+    Attachment,
+    CopilotChat,
+    Feedback,
+    Message,
+    Share,
+    Thread,
+    TokenUsage,
+    ToolApproval,
+    Turn,
+)
 from tests.factories import UserFactory
 
-HISTORY = [Thread, Turn, Message, TokenUsage, ToolApproval, CopilotChat]
-MODELS = [*HISTORY, ApiToken]
+HISTORY = [Thread, Turn, Message, TokenUsage, ToolApproval, CopilotChat, Feedback, Attachment]
+MODELS = [*HISTORY, ApiToken, Share]
 
 
 def logged_in(user: AbstractUser) -> Client:

@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from chat.models import ApiToken, CopilotChat, Turn
+from chat.models import ApiToken, Attachment, CopilotChat, Feedback, Share, Turn
 from tests.factories import ApprovalFactory, MessageFactory, ThreadFactory, TurnFactory, UsageFactory
 
 
@@ -63,6 +63,28 @@ def token(**fields: Any) -> ApiToken:
     )
 
 
+def feedback(**fields: Any) -> Feedback:
+    message = MessageFactory.create(role="assistant", parts=said("What was said"))
+    return Feedback.objects.create(**{"message": message, "user": message.thread.owner, "rating": "down", **fields})
+
+
+def share(**fields: Any) -> Share:
+    thread = ThreadFactory.create(title="Shared plans")
+    snapshot = {"title": thread.title, "messages": [{"role": "user", "parts": said("What was said")}]}
+    digest = f"{Share.objects.count() + 0xABC:064x}"
+    return Share.objects.create(
+        **{"thread": thread, "owner": thread.owner, "digest": digest, "snapshot": snapshot, **fields}
+    )
+
+
+def attachment(**fields: Any) -> Attachment:
+    thread = ThreadFactory.create()
+    made = {"thread": thread, "owner": thread.owner, "key": f"chat/{Attachment.objects.count()}"}
+    return Attachment.objects.create(
+        **{**made, "filename": "map.png", "media_type": "image/png", "size": 2048, **fields}
+    )
+
+
 def one_of_each() -> list[Model]:
     """A row of every model that the admin shows."""
     turn = answered()
@@ -70,4 +92,16 @@ def one_of_each() -> list[Model]:
     chat = copilot_chat(messages=[{"id": "1"}])
     approval = ApprovalFactory.create(turn=turn)
     copilot_turn = TurnFactory.create(thread=None, copilot_chat=chat, user=chat.user)
-    return [turn.thread, turn, copilot_turn, turn.thread.messages.first(), turn.usage.first(), approval, chat, token()]  # type: ignore[list-item]
+    return [
+        turn.thread,
+        turn,
+        copilot_turn,
+        turn.thread.messages.first(),
+        turn.usage.first(),
+        approval,
+        chat,
+        token(),
+        feedback(),
+        share(),
+        attachment(),
+    ]  # type: ignore[list-item]

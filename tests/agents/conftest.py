@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from chat.agents.pydantic_ai import configured
+from chat.testing.client import Client
 from tests.agents.provider import KEY, Answer, Provider, provider
 from tests.agents.sends import WORDS, ask, text_of, whole_answer
-from tests.asgi_client import Client
 
 Start = Callable[[Answer], Awaitable[Provider]]
 

@@ -7,10 +7,10 @@ import json
 from asgiref.sync import sync_to_async
 
 from chat.models import Message, Turn
+from chat.testing.client import Client
+from chat.testing.invariants import assert_invariants
 from tests.agents.provider import KEY, Exchange, piece, usage
-from tests.asgi_client import Client
 from tests.folded import assert_shown_is_stored
-from tests.invariants import assert_invariants
 
 STOP = piece(finish="stop")
 WORDS = ("ANSWER: ", "naïve ", "日本語 ", "😀 ", "done.")

@@ -9,9 +9,9 @@ import pytest
 from chat.agents.defects import agent_problems
 from chat.agents.pydantic_ai.configured import make_model
 from chat.models import Message, Thread, Turn
+from chat.testing.client import Client, said
 from tests.agents.conftest import MODEL, Start
 from tests.agents.provider import Exchange, piece, usage
-from tests.asgi_client import Client, said
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from chat.models import Message, TokenUsage
+from chat.testing.client import Client
 from tests.agents.conftest import Start
 from tests.agents.provider import HEAD, KEY, Exchange, event, framed, piece, usage, whole
 from tests.agents.sends import EVENTS, STOP, WORDS, ask, failed, text_of, whole_answer
-from tests.asgi_client import Client
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("the_next_message_works")]
 

@@ -9,11 +9,11 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from chat.models import TokenUsage, Turn
+from chat.testing.client import Client, said
+from chat.testing.invariants import assert_database_is_sound
 from tests.agents.conftest import Start
 from tests.agents.provider import HEAD, Exchange, framed, piece, usage
 from tests.agents.sends import STOP, ask, text_of, whole_answer
-from tests.asgi_client import Client, said
-from tests.invariants import assert_database_is_sound
 from tests.scale import rounds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("the_next_message_works")]

@@ -9,10 +9,10 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from chat.models import Message, TokenUsage, Turn
+from chat.testing.client import Client, said
+from chat.testing.invariants import assert_database_is_sound, assert_invariants
 from tests.agents import robots
-from tests.asgi_client import Client, said
 from tests.folded import assert_shown_is_stored
-from tests.invariants import assert_database_is_sound, assert_invariants
 from tests.turns.waiting import decide, parked, pending, whole
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]

@@ -150,9 +150,11 @@ ENDPOINTS: dict[str, dict[str, Case]] = {
     "usage": {"GET": Case(everyone())},
     "healthz": {"GET": Case(public())},
     "readyz": {"GET": Case(public())},
+    "metrics": {"GET": Case(Rule(404, 404, 404, 200))},  # for staff
     # Pages: who is not logged in is led to the login.
     "chat-home": {"GET": Case(Rule(200, 200, 200, 200, nobody=302))},
     "chat-thread": {"GET": Case(Rule(200, 200, 200, 200, nobody=302))},  # the same page for every id, existing or not
+    "chat-shared": {"GET": Case(public())},
     "login": {"GET": Case(Rule(302, 302, 302, 302, nobody=200))},  # who is logged in is led on
     "logout": {"POST": Case(public(403))},  # without a CSRF token
     "thread-socket": {"GET": Case(public(426))},  # a plain request; sockets have a test of their own

@@ -9,10 +9,17 @@ import pytest
 from django.contrib.auth.models import AbstractUser
 from django.core.management import CommandError, call_command
 from django.test import Client as DjangoClient
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.test import APIRequestFactory
+from rest_framework.views import APIView
 
+from chat.access.authentication import Bearer, SessionOrOrigin
 from chat.models import ApiToken, Message, Thread
 from chat.store.tokens import create_token
-from tests.asgi_client import Client, said
+from chat.testing.client import Client, said
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 ORIGIN = {"origin": "http://testserver"}
@@ -179,3 +186,31 @@ def test_a_token_is_stored_as_a_digest_only(user: AbstractUser, capsys: pytest.C
     assert create_token(user.get_username()) != token
     with pytest.raises(CommandError, match="no user"):
         call_command("create_token", "nobody")
+
+
+class HostsView(APIView):
+    """A view of the host's own."""
+
+    permission_classes = (IsAuthenticated,)
+
+    def get(self, request: Request) -> Response:
+        return Response({})
+
+    post = get
+
+
+@pytest.mark.parametrize("authenticators", [[Bearer], [SessionOrOrigin, Bearer]])
+def test_a_view_of_the_hosts_own_that_lets_our_authenticators_ask_answers_401_and_403(
+    user: AbstractUser, authenticators: list[type[BaseAuthentication]]
+) -> None:
+    view = HostsView.as_view(authentication_classes=authenticators)
+    token = create_token(user.get_username())
+    made = APIRequestFactory(enforce_csrf_checks=True)
+    for header, status in ((f"Bearer {token}", 200), ("Bearer nonsense", 401), ("Bearer", 401), ("", 401)):
+        answer = view(made.get("/", headers={"authorization": header} if header else {}))
+        assert answer.status_code == status, header
+        assert ("WWW-Authenticate" in answer) == (status == 401)
+    request = made.post("/", {})
+    request.user = user
+    refused = view(request)
+    assert refused.status_code == (403 if SessionOrOrigin in authenticators else 401)

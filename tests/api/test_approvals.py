@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from chat.models import ToolApproval, Turn
+from chat.testing.client import Client
 from tests.api.test_bad_values import REFUSED, REFUSED_IN_JSON, TAKEN
-from tests.asgi_client import Client
 from tests.folded import assert_shown_is_stored
 from tests.turns.waiting import decide, message_of, parked, pending, repost, responded, whole
 

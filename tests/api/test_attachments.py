@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractUser
 from django.core.management import call_command
-from django.db import connections
+from django.db import connections, transaction
 
 from chat.errors import AttachmentLimit
 from chat.models import Attachment, Turn
@@ -17,7 +19,7 @@ from chat.store.attachments import save_attachment, storage, sweep_attachments
 from chat.store.history import read_history
 from chat.store.scope import Scope
 from chat.store.turns import read_turn
-from tests.asgi_client import Client, Response, said
+from chat.testing.client import Client, Response, said
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 FIELD = b'--edge\r\nContent-Disposition: form-data; name="file"\r\n\r\nx\r\n--edge--'
@@ -40,8 +42,8 @@ async def upload(client: Client, content: bytes, name: str = "a.txt", kind: str 
 
 
 @pytest.fixture(autouse=True)
-def _empty_storage() -> Any:
-    yield
+def _empty_storage() -> None:
+    """Of what other tests have left."""
     for key in storage().listdir("chat")[1] if storage().exists("chat") else []:
         storage().delete(f"chat/{key}")
 
@@ -181,3 +183,17 @@ def test_a_sweep_goes_on_where_a_crash_left_off(asker: Scope) -> None:
     storage().delete(kept["key"])
     assert sweep_attachments() == 1
     assert not Attachment.objects.exists()
+
+
+def test_a_user_whom_django_deletes_takes_the_bytes_along_and_one_who_stays_after_all_keeps_them(
+    asker: Scope, user: AbstractUser
+) -> None:
+    keys = [
+        save_attachment(asker, BytesIO(b"x"), filename="x", media_type="text/plain", size=1)["key"] for _ in range(2)
+    ]
+    with transaction.atomic():
+        user.delete()
+        transaction.set_rollback(True)
+    assert all(map(storage().exists, keys))
+    get_user_model().objects.get(pk=asker.user_id).delete()
+    assert not any(map(storage().exists, keys))

@@ -11,9 +11,9 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from chat.models import Message
-from tests.asgi_client import Client
+from chat.testing.client import Client
+from chat.testing.invariants import assert_invariants
 from tests.folded import assert_shown_is_stored
-from tests.invariants import assert_invariants
 from tests.turns.agents import Says
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]

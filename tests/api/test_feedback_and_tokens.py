@@ -9,7 +9,7 @@ from django.contrib.auth.models import AbstractUser
 from django.test import Client as Browser
 
 from chat.models import ApiToken, Feedback
-from tests.asgi_client import Client
+from chat.testing.client import Client
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 

@@ -10,9 +10,9 @@ from chat.models import Message, Thread, Turn
 from chat.protocol.portable.markdown import markdown
 from chat.store.portable import read_whole
 from chat.store.scope import Scope
+from chat.testing.client import Client
 from chat.turns.portable import import_document
 from tests.api.foreign_files import open_webui
-from tests.asgi_client import Client
 from tests.factories import MessageFactory, ThreadFactory, TurnFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]

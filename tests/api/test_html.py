@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.asgi_client import Client
+from chat.testing.client import Client
 from tests.turns.agents import Says
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import logging.config
 from typing import Any
 
+import orjson
 import pytest
 from asgiref.sync import sync_to_async
+from django.conf import settings as django_settings
 from django.db import connection
 
 from chat.agents.base import TurnContext
-from tests.asgi_client import Client, said
+from chat.testing.client import Client, said
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 WORD, TOOL, KEY = "Canary-8841-said", "Canary-8841-tool", "sk-canary-8841"
@@ -31,6 +34,22 @@ class Broken:
 def rename(table: str, name: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {table} RENAME TO {name}")
+
+
+def formatters() -> list[logging.Formatter]:
+    """The demo project's two: one shows the text of a record, the other all that it holds."""
+    configurator = logging.config.DictConfigurator(django_settings.LOGGING)
+    return [configurator.configure_formatter(dict(one)) for one in configurator.config["formatters"].values()]
+
+
+async def test_a_turn_is_told_by_its_fields_as_json(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "chat")
+    sent = await client.request("POST", "/api/chat", said("t1", "/tokens 3 0", "m1"))
+    assert sent.status == 200
+    (ended,) = [record for record in caplog.records if getattr(record, "event", "") == "turn_ended"]
+    told = orjson.loads(formatters()[1].format(ended))
+    assert (told["level"], told["event"], told["status"]) == ("INFO", "turn_ended", "completed")
+    assert {"turn", "conversation", "milliseconds", "first_chunk_ms", "total_tokens"} <= told.keys()
 
 
 async def test_no_path_writes_what_was_said_into_a_log_or_an_error(
@@ -68,7 +87,7 @@ async def test_no_path_writes_what_was_said_into_a_log_or_an_error(
         answers.append(broken.body.decode())
     finally:
         await rename("chat_feedback_away", "chat_feedback")
-    logged = "\n".join(logging.Formatter().format(record) for record in caplog.records)
+    logged = "\n".join(formatter.format(record) for record in caplog.records for formatter in formatters())
     output = capfd.readouterr()
     assert "failed" in logged, "nothing was logged, so nothing was tested"
     for where in (logged, output.out, output.err, *answers):

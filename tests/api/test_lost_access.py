@@ -14,7 +14,7 @@ from django.test import Client as Browser
 from chat.models import ApiToken, Thread, Turn
 from chat.store.tokens import create_token
 from chat.streams.readers import open_readers
-from tests.asgi_client import HOST, Client, said
+from chat.testing.client import HOST, Client, said
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 

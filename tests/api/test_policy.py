@@ -15,7 +15,7 @@ from chat.models import Message, Thread, Turn
 from chat.store import queue, threads, turns, versions
 from chat.store.scope import Scope
 from chat.store.sql import rows
-from tests.asgi_client import Client
+from chat.testing.client import Client
 from tests.factories import MessageFactory, ThreadFactory, TurnFactory, UserFactory
 from tests.ws.sockets import socket
 

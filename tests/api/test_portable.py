@@ -24,9 +24,9 @@ from chat.protocol.portable.conversation import Conversation
 from chat.protocol.portable.formats import conversations_of
 from chat.store.scope import Scope
 from chat.store.versions import read_versions, restore
+from chat.testing.client import Client, said
 from chat.turns.portable import import_document
 from tests.api.foreign_files import PNG, chatgpt, open_webui
-from tests.asgi_client import Client, said
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chat.models import Message, QuotaCounter, Turn
-from tests.asgi_client import Client, Stream, said
+from chat.testing.client import Client, Stream, said
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 

@@ -11,13 +11,24 @@ from pydantic import TypeAdapter
 
 from chat.api import shapes
 from chat.api.operations import OPERATIONS
+from chat.testing.client import Client
 from tests.api.endpoints import ENDPOINTS
 from tests.api.test_matrix import methods_of, walk
-from tests.asgi_client import Client
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 # What is no API: pages and probes, and the schema itself.
-OTHERS = {"chat-home", "chat-thread", "login", "logout", "thread-socket", "healthz", "readyz", "schema", "docs"}
+OTHERS = {
+    "chat-home",
+    "chat-thread",
+    "login",
+    "logout",
+    "thread-socket",
+    "healthz",
+    "readyz",
+    "metrics",
+    "schema",
+    "docs",
+}
 
 
 async def schema(client: Client) -> dict[str, Any]:

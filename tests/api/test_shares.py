@@ -10,7 +10,7 @@ from django.contrib.auth.models import AbstractUser
 
 from chat.models import Share, Thread
 from chat.protocol.snapshot import shareable
-from tests.asgi_client import Client
+from chat.testing.client import Client
 from tests.factories import MessageFactory, ThreadFactory, TurnFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]

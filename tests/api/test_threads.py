@@ -7,7 +7,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AbstractUser
 
 from chat.models import Message, Thread
-from tests.asgi_client import Client
+from chat.testing.client import Client
 from tests.factories import MessageFactory, ThreadFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]

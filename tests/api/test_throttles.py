@@ -11,7 +11,7 @@ from django.test import Client as Browser
 from chat.access import throttle
 from chat.access.throttle import KNOWN, Throttle
 from chat.errors import TooManyRequests
-from tests.asgi_client import Client
+from chat.testing.client import Client
 from tests.ws.sockets import socket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]

@@ -12,7 +12,7 @@ from django.db import connection
 
 from chat.models import Message, SearchEntry, StreamEvents, Thread, TokenUsage, Turn
 from chat.store.trash import purge_expired
-from tests.asgi_client import Client
+from chat.testing.client import Client
 from tests.factories import MessageFactory, ThreadFactory, TurnFactory, UsageFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]

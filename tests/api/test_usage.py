@@ -14,8 +14,8 @@ from django.db import connection
 
 from chat.models import TokenUsage
 from chat.store.tokens import create_token
+from chat.testing.client import Client
 from tests.api.test_threads import get, walk
-from tests.asgi_client import Client
 from tests.factories import ThreadFactory, TurnFactory, UsageFactory, UserFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]

@@ -38,6 +38,26 @@ async def test_a_person_decides_and_the_answer_goes_on(screen: Screen, button: s
         await screen.reload()
 
 
+async def test_a_person_changes_what_a_call_is_given_before_it_is_done(screen: Screen) -> None:
+    answer = await waits(screen)
+    await answer.get_by_role("button", name="Edit input").click()
+    box = answer.get_by_role("textbox", name="Input of the call, as JSON")
+    await expect(box).to_be_focused()
+    await expect(box).to_have_value('{\n  "to": "friend1@example.org",\n  "subject": "Hello"\n}')
+    await box.fill('{"to": "ann@exa')
+    await answer.get_by_role("button", name="Approve").click()
+    await expect(answer.get_by_role("alert")).to_have_text("This is not valid JSON.")
+    await expect(box).to_be_focused()
+    await box.fill('{"to": "ann@example.org"}')
+    await answer.get_by_role("button", name="Approve").click()
+    told = "Sent to ann@example.org, as you changed it."
+    for _ in range(2):
+        await expect(answer.locator(".text")).to_have_text(["May I send this?", told])
+        await expect(answer.locator(".tool-input pre")).to_have_text('{ "to": "ann@example.org" }')
+        await expect(box).to_be_hidden()
+        await screen.reload()
+
+
 async def test_a_decision_is_asked_for_after_a_reload_and_each_call_has_its_own(screen: Screen) -> None:
     answer = await waits(screen, "/approve 2")
     await answer.get_by_role("button", name="Deny").first.click()
@@ -55,7 +75,7 @@ async def test_who_writes_something_else_has_decided_too(screen: Screen) -> None
     await screen.ask("/tokens 3")
     await expect(answer.locator(".tool-state")).to_have_text("Denied")
     await expect(answer.locator(".tool-decision")).to_be_hidden()
-    await expect(answer.locator(".notice")).to_have_text("Stopped.")
+    await expect(answer.locator(".notice-text")).to_have_text("Stopped.")
 
 
 async def test_another_tab_sees_the_question_and_the_decision(screen: Screen, window: Window) -> None:

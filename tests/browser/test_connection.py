@@ -28,7 +28,7 @@ async def test_an_answer_can_be_stopped_after_a_reload(screen: Screen) -> None:
     await screen.reload()
     await screen.stop.click()
     await screen.ended(screen.answers.first)
-    await expect(screen.answers.locator(".notice")).to_have_text("Stopped.")
+    await expect(screen.answers.locator(".notice-text")).to_have_text("Stopped.")
 
 
 async def test_leaving_a_thread_does_not_stop_its_answer(screen: Screen) -> None:
@@ -53,7 +53,7 @@ async def test_a_connection_lost_in_mid_answer_comes_back_without_losing_a_lette
         await wired.page.wait_for_timeout(500)
         await cable.mend()
     await wired.ended(wired.answers.first)
-    await expect(wired.answers.locator(".text")).to_have_text([ALL_OF_IT])
+    await expect(wired.answers.locator(".text[data-dressed]")).to_have_text([ALL_OF_IT])  # as Markdown
 
 
 async def test_an_answer_that_ended_while_the_line_was_down_is_there_when_it_comes_back(
@@ -66,7 +66,9 @@ async def test_an_answer_that_ended_while_the_line_was_down_is_there_when_it_com
     await wired.page.wait_for_timeout(2000)
     await cable.mend()
     await wired.ended(wired.answers.first)
-    await expect(wired.answers.locator(".text")).to_have_text([" ".join(f"w{number}" for number in range(1, 61))])
+    await expect(wired.answers.locator(".text[data-dressed]")).to_have_text(
+        [" ".join(f"w{number}" for number in range(1, 61))]
+    )
 
 
 async def test_a_message_that_did_not_get_through_is_kept_and_sent_once_by_the_retry(

@@ -138,9 +138,16 @@ async def test_everything_can_be_done_from_the_keyboard(server: Server, page: Pa
     await keyboard.type("/think")
     await keyboard.press("Enter")
     await screen.ended(screen.answers.nth(1))
-    for name in ("Answer once more", "Copy the answer"):
+    await keyboard.press("Shift+Tab")  # past the button that attaches files
+    for name in (
+        "Go on from here in a new thread",
+        "Not a good answer",
+        "A good answer",
+        "Answer once more",
+        "Copy the answer",
+    ):
         await keyboard.press("Shift+Tab")
-        await expect(screen.answers.nth(1).get_by_role("button", name=name)).to_be_focused()
+        await expect(screen.answers.nth(1).get_by_role("button", name=name, exact=True)).to_be_focused()
     await keyboard.press("Shift+Tab")
     assert await page.evaluate("document.activeElement.tagName") == "SUMMARY"
     await keyboard.press("Enter")

@@ -114,7 +114,7 @@ async def test_what_is_typed_outlives_the_session_and_the_login(screen: Screen, 
     await expect(tab.get_by_label("Password")).to_be_visible()
     alert = screen.page.get_by_role("alert")
     await expect(alert).to_contain_text("Your session has ended.", timeout=15_000)
-    await expect(screen.answers.locator(".notice")).to_contain_text("The answer goes on without you.")
+    await expect(screen.answers.locator(".notice-text")).to_contain_text("The answer goes on without you.")
     await alert.get_by_role("link", name="Log in").click()
     await screen.page.get_by_label("Username").fill("demo")
     await screen.page.get_by_label("Password").fill("demo")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import psycopg
 from playwright.async_api import expect
 
-from chatproject import embedded_postgres
 from tests.acceptance.server import Server
 from tests.browser.conftest import Window
 from tests.browser.screen import Screen
+from tests.browser.stored import history, rewrite
 
 MARKDOWN = """\
 # Title
@@ -26,19 +24,6 @@ print("<b>")
 
 [there](https://example.org) <img src=x onerror=alert(1)>
 """
-
-
-def rewrite(server: Server, answer: str, text: str) -> None:
-    """As if the model had written this."""
-    parts = [{"type": "step-start"}, {"type": "text", "text": text, "state": "done"}]
-    with psycopg.connect(embedded_postgres.dsn(server.folder / "data" / "postgres"), autocommit=True) as connection:
-        connection.execute("UPDATE chat_messages SET parts = %s::jsonb WHERE id = %s", [json.dumps(parts), answer])
-
-
-async def history(screen: Screen) -> list[dict[str, Any]]:
-    thread = screen.page.url.rstrip("/").rpartition("/")[2]
-    found: list[dict[str, Any]] = (await screen.call("GET", f"/api/threads/{thread}/messages/"))["results"]
-    return found
 
 
 async def test_an_answer_is_shown_as_it_was_meant_and_its_code_can_be_copied(screen: Screen, server: Server) -> None:

@@ -29,12 +29,13 @@ async def test_a_second_tab_at_another_process_shows_the_turns_of_the_first_as_t
     for tab in (screen, second):
         await tab.ended(tab.answers.first)
         await tab.hold_text(words(150))
+        await expect(tab.answers.locator("[data-dressed]")).to_have_count(1)
     assert await second.lengths() > 10
     assert await second.log.inner_text() == await screen.log.inner_text()
 
     await second.send("/fail 3")  # and the other way round
     for tab in (screen, second):
-        await expect(tab.answers.nth(1).locator(".notice")).to_have_text("The demo agent failed, as you asked.")
+        await expect(tab.answers.nth(1).locator(".notice-text")).to_have_text("The demo agent failed, as you asked.")
         await expect(tab.stop).to_be_hidden()
 
 
@@ -46,7 +47,7 @@ async def test_a_turn_stopped_in_one_tab_is_stopped_in_the_other(screen: Screen,
     await second.stop.click()
     for tab in (screen, second):
         await tab.ended(tab.answers.first)
-        await expect(tab.answers.locator(".notice")).to_have_text("Stopped.")
+        await expect(tab.answers.locator(".notice-text")).to_have_text("Stopped.")
 
 
 async def test_a_line_that_is_cut_in_the_second_tab_loses_no_letter(
@@ -143,8 +144,8 @@ async def test_a_load_asks_for_the_state_once_and_for_no_other_page_of_messages(
         if live:
             await second.ended(second.answers.nth(1))
             await second.hold_text("w1 w2", words(100))
-        # The answer that has ended is asked for once more, as the server renders it.
-        others = ("/api/threads/?", "/api/messages/")
+        # The answer that has ended is asked for once more, as the server renders it; opinions are another matter.
+        others = ("/api/threads/?", "/api/messages/", "/feedback/")
         calls = [url for url in asked if "/api/" in url and not any(other in url for other in others)]
         assert [url.rsplit("/", 2)[1] for url in calls] == ["state"], calls
 
@@ -159,7 +160,7 @@ async def test_a_server_that_goes_away_in_mid_answer_leaves_it_interrupted_and_t
     await expect(tab.answers.locator(".text")).to_have_text("Hanging …")
     neighbour.stop()
     neighbour.start()
-    await expect(tab.answers.locator(".notice")).to_have_text(
+    await expect(tab.answers.locator(".notice-text")).to_have_text(
         "Interrupted: the answer is not complete. What was written until then is kept.", timeout=20_000
     )
     await expect(tab.answers.locator(".text")).to_have_text(["Hanging …"])

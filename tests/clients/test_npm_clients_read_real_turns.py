@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 
 from chat.models import Message
 from chat.streams.hub import find_stream
-from tests.asgi_client import Client, said
+from chat.testing.client import Client, said
 from tests.clients.oracle import NpmClients, expected, without_decisions
 from tests.turns.waiting import decide, parked
 

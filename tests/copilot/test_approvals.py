@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 
 from chat.models import CopilotChat, TokenUsage, ToolApproval, Turn
 from chat.store.scope import Scope
-from tests.asgi_client import Client
+from chat.testing.client import Client
 from tests.copilot.turns import assert_shown_is_stored, body, made, send, sound, stored
 from tests.turns.waiting import decide, whole
 

@@ -10,8 +10,8 @@ import pytest
 
 from chat.models import CopilotChat, Turn
 from chat.store.scope import Scope
+from chat.testing.client import Client, Response
 from tests.api.test_bad_values import REFUSED, REFUSED_IN_JSON, TAKEN
-from tests.asgi_client import Client, Response
 from tests.copilot.chats import element
 from tests.copilot.turns import assert_shown_is_stored, body, made, send, sound, stored
 

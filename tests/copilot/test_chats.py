@@ -12,7 +12,7 @@ from django.contrib.auth.models import AbstractUser
 from chat.conf import Phase
 from chat.models import CopilotChat, CopilotMessage, TokenUsage, Turn
 from chat.store.scope import Scope
-from tests.asgi_client import Client, Response
+from chat.testing.client import Client, Response
 from tests.copilot.chats import element, elements
 from tests.copilot.turns import body, made, send, sound, stored
 

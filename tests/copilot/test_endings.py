@@ -12,10 +12,10 @@ from django.db import connection
 from chat.models import CopilotChat, TokenUsage, Turn
 from chat.store.crossing import in_thread
 from chat.store.scope import Scope
+from chat.testing.client import Client, Stream
+from chat.testing.held import held_at
 from chat.turns.recover import recover_expired
-from tests.asgi_client import Client, Stream
 from tests.copilot.turns import assert_shown_is_stored, body, ended, made, send, sound, stored
-from tests.turns.held import held_at
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 

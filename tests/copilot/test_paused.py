@@ -25,9 +25,9 @@ from chat.store.reconcile import Step, reconcile
 from chat.store.reconcile_range import ALL
 from chat.store.scope import Scope
 from chat.store.sql import drop_broken_connections
+from chat.testing.held import held_at
 from tests.copilot.chats import array, assert_mirrored, chat_with, element, elements
 from tests.copilot.test_writer import end, send
-from tests.turns.held import held_at
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 

@@ -8,7 +8,7 @@ import pytest
 
 from chat.models import CopilotChat, Turn
 from chat.store.scope import Scope
-from tests.asgi_client import Client, said
+from chat.testing.client import Client, said
 from tests.copilot.turns import body, made, send
 from tests.turns.test_busy import until
 

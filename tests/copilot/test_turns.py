@@ -14,7 +14,7 @@ from chat.models import CopilotChat, Thread, TokenUsage, Turn
 from chat.protocol.fold import fold
 from chat.store.scope import Scope
 from chat.streams.hub import find_stream
-from tests.asgi_client import Client
+from chat.testing.client import Client
 from tests.copilot.turns import assert_shown_is_stored, body, ended, made, send, sound, stored
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]

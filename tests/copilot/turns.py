@@ -13,9 +13,9 @@ from django.conf import settings
 from chat.conf import Phase
 from chat.models import CopilotChat, CopilotMessage, Turn
 from chat.protocol.fold import fold
-from tests.asgi_client import Client, Response
+from chat.testing.client import Client, Response
+from chat.testing.invariants import EndedTurn, assert_database_is_sound
 from tests.copilot.chats import assert_mirrored, chat_with
-from tests.invariants import EndedTurn, assert_database_is_sound
 from tests.unit.part_shapes import assert_valid_parts
 
 made = sync_to_async(chat_with)

@@ -12,8 +12,8 @@ from chat.store.messages import StoredMessage, append_message
 from chat.store.scope import Scope
 from chat.store.threads import open_thread
 from chat.store.usage import UsageFigures
+from chat.testing.invariants import assert_invariants
 from tests.factories import ThreadFactory, TurnFactory
-from tests.invariants import assert_invariants
 from tests.store.test_turns import ANSWER, begin, finish, text
 
 pytestmark = pytest.mark.django_db

@@ -21,7 +21,7 @@ from chat.store.feedback import give_feedback
 from chat.store.shares import create_share
 from chat.store.threads import find_thread
 from chat.store.tokens import create_token
-from tests.asgi_client import Client
+from chat.testing.client import Client
 from tests.factories import MessageFactory, ThreadFactory
 from tests.folded import assert_log_is_stored
 

@@ -22,8 +22,8 @@ from chat.store.scope import Scope
 from chat.store.threads import delete_thread, find_thread, open_thread
 from chat.store.turns import StoredTurn
 from chat.store.usage import UsageFigures
+from chat.testing.invariants import assert_invariants
 from tests.factories import UserFactory
-from tests.invariants import assert_invariants
 from tests.store.test_races import race
 from tests.store.test_turns import begin, finish, text
 

@@ -19,7 +19,7 @@ from chat.store.finalize import Ended
 from chat.store.messages import append_message
 from chat.store.scope import Scope
 from chat.store.threads import open_thread
-from tests.invariants import assert_invariants
+from chat.testing.invariants import assert_invariants
 from tests.store.test_turns import ANSWER, begin, finish, text
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]

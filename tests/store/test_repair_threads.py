@@ -15,10 +15,10 @@ from django.db import connection, connections, transaction
 from chat.models import Message, Thread
 from chat.protocol.mending import UNREADABLE
 from chat.store.repairs import repair
-from tests.asgi_client import Client
+from chat.testing.client import Client
+from chat.testing.invariants import assert_invariants
 from tests.factories import MessageFactory, ThreadFactory, TurnFactory
 from tests.folded import assert_shown_is_stored
-from tests.invariants import assert_invariants
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 

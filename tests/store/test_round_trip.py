@@ -17,7 +17,8 @@ from chat.protocol.fold import fold
 from chat.protocol.sanitize import check
 from chat.store.begin import begin_turn
 from chat.store.finalize import finalize_assistant_turn
-from chat.store.messages import append_message, read_messages
+from chat.store.message_pages import read_messages
+from chat.store.messages import append_message
 from chat.store.scope import Scope
 from chat.store.threads import open_thread
 from chat.store.usage import UsageFigures

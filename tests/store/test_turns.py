@@ -10,13 +10,14 @@ from chat.errors import ThreadBusy, ThreadNotFound, TurnConflict
 from chat.models import Message, Role, TokenUsage, Turn, TurnStatus
 from chat.store.begin import NewUserMessage, begin_turn, persist_assistant_shell
 from chat.store.finalize import Ended, finalize_assistant_turn
-from chat.store.messages import append_message, persist_user_turn, read_messages
+from chat.store.message_pages import read_messages
+from chat.store.messages import append_message, persist_user_turn
 from chat.store.scope import Scope
 from chat.store.threads import delete_thread, open_thread
 from chat.store.turns import StoredTurn, live_turn, request_stop
 from chat.store.usage import UsageFigures
+from chat.testing.invariants import assert_invariants
 from tests.factories import ThreadFactory
-from tests.invariants import assert_invariants
 
 pytestmark = pytest.mark.django_db
 

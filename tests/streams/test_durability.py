@@ -14,9 +14,9 @@ from chat.models import Turn
 from chat.protocol import sse
 from chat.store.stream_log import read_log
 from chat.streams.writer import writer
-from tests.asgi_client import Client, Stream, said
+from chat.testing.client import Client, Stream, said
+from chat.testing.invariants import assert_invariants
 from tests.folded import assert_shown_is_stored
-from tests.invariants import assert_invariants
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 

@@ -12,8 +12,8 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from chat.streams.hub import find_stream
-from tests.asgi_client import Client, said
-from tests.invariants import assert_invariants
+from chat.testing.client import Client, said
+from chat.testing.invariants import assert_invariants
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 PATIENCE = 0.3

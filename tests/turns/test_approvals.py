@@ -9,9 +9,9 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from chat.models import Message, TokenUsage, ToolApproval, Turn
-from tests.asgi_client import Client
+from chat.testing.client import Client
+from chat.testing.invariants import assert_database_is_sound
 from tests.folded import assert_shown_is_stored
-from tests.invariants import assert_database_is_sound
 from tests.turns.waiting import answered, decide, message_of, parked, pending, repost, responded, whole
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]

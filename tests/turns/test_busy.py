@@ -15,11 +15,11 @@ from chat.store.scope import Scope
 from chat.store.stream_log import LogRow, append
 from chat.store.threads import open_thread
 from chat.store.turns import StoredTurn
+from chat.testing.client import Client, Stream, said
+from chat.testing.invariants import assert_invariants
 from chat.turns.recover import recover_expired
 from chat.turns.run import live_turns, start_run
-from tests.asgi_client import Client, Stream, said
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
-from tests.invariants import assert_invariants
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 

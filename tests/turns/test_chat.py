@@ -10,9 +10,9 @@ from asgiref.sync import sync_to_async
 
 from chat.models import Message, Thread, TokenUsage, Turn
 from chat.streams.hub import find_stream
-from tests.asgi_client import Client, said
+from chat.testing.client import Client, said
+from chat.testing.invariants import assert_invariants
 from tests.folded import assert_shown_is_stored
-from tests.invariants import assert_invariants
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 

@@ -9,15 +9,17 @@ import pytest
 
 from chat.models import Turn
 from chat.store.queue import waiting_threads
+from chat.testing.client import Client
+from chat.testing.held import held_at
 from chat.turns import run
 from chat.turns.process import end_process
-from tests.asgi_client import Client
+from chat.turns.runner import move_on
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
-from tests.turns.held import held_at
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 
 
+@pytest.mark.in_process  # what was begun waits for another worker
 @pytest.mark.parametrize("point", ["begin:before", "begin:after"])
 async def test_a_turn_that_is_just_being_begun_is_ended_by_the_drain(client: Client, point: str) -> None:
     with held_at(point) as (reached, released):
@@ -52,6 +54,7 @@ async def test_a_send_that_waits_for_a_stop_begins_nothing_in_a_process_that_end
     assert await Turn.objects.acount() == 1
 
 
+@pytest.mark.in_process  # it is begun, and waits for another worker
 async def test_a_queued_turn_is_left_to_other_processes(client: Client) -> None:
     first = asyncio.create_task(client.send("t1", "/hang", "m1"))
     while not await Turn.objects.filter(turn_id="m1").aexists():
@@ -65,5 +68,5 @@ async def test_a_queued_turn_is_left_to_other_processes(client: Client) -> None:
     assert (await client.send("t2", "Hello")).json()["error"]["code"] == "server_full"
     run.accept_turns_again()  # "another process"
     await client.request("GET", "/api/chat/t1/stream")
-    run.move_on(waiting_threads)
+    move_on(waiting_threads)
     assert (await second).chunks()[-1]["type"] == "finish"

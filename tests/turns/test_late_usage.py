@@ -17,8 +17,8 @@ from chat.protocol.usage import UsageMeter
 from chat.store.scope import Scope
 from chat.store.threads import open_thread
 from chat.store.usage import UsageFigures, settle_usage
+from chat.testing.client import Client, said
 from chat.turns.late_usage import settle
-from tests.asgi_client import Client, said
 from tests.store.test_races import race
 from tests.store.test_turns import begin, finish
 

@@ -9,8 +9,8 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from chat.models import Message, Turn
+from chat.testing.client import Client, said
 from chat.turns.recover import recover_expired
-from tests.asgi_client import Client, said
 from tests.folded import assert_shown_is_stored
 from tests.turns.test_busy import until
 

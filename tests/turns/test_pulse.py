@@ -14,10 +14,10 @@ from chat.store.begin import NewUserMessage, begin_turn
 from chat.store.scope import Scope
 from chat.store.threads import open_thread
 from chat.streams import hub
+from chat.testing.client import Client, said
+from chat.testing.held import held_at
 from chat.turns.heartbeat import stop_heartbeat
-from tests.asgi_client import Client, said
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
-from tests.turns.held import held_at
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 

@@ -15,11 +15,11 @@ from chat.store.begin import NewUserMessage, begin_turn
 from chat.store.queue import enqueue_turn
 from chat.store.scope import Scope
 from chat.store.threads import open_thread
-from chat.turns import run
+from chat.testing.client import Client, Response, Stream, said
+from chat.testing.invariants import assert_invariants
 from chat.turns.heartbeat import stop_heartbeat
-from tests.asgi_client import Client, Response, Stream, said
+from chat.turns.runner import move_on
 from tests.folded import assert_shown_is_stored
-from tests.invariants import assert_invariants
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 
@@ -215,7 +215,7 @@ async def test_one_thread_that_cannot_go_on_keeps_no_other_from_it(
         return threads
 
     threads = await sync_to_async(left_behind)()
-    run.move_on(lambda: threads)
+    move_on(lambda: threads)
     answers = [await client.send(f"t{number}", "/tokens 2 0", "m4", on_busy="enqueue") for number in (0, 2)]
     assert [answer.chunks()[-1]["type"] for answer in answers] == ["finish", "finish"]
     assert [turn.status async for turn in Turn.objects.filter(turn_id="m2").order_by("thread__client_id")] == [

@@ -11,7 +11,7 @@ import pytest
 from chat.agents.base import TurnContext
 from chat.agents.demo import DemoAgent
 from chat.models import Thread, TokenUsage
-from tests.asgi_client import Client, said
+from chat.testing.client import Client, said
 from tests.folded import assert_shown_is_stored
 from tests.turns.test_busy import until
 

@@ -10,10 +10,10 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from chat.models import Message, Thread, Turn
+from chat.testing.client import Client, said
+from chat.testing.invariants import assert_invariants
 from chat.turns.recover import recover_expired
-from tests.asgi_client import Client, said
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
-from tests.invariants import assert_invariants
 from tests.turns.test_busy import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained"), pytest.mark.timeout(180)]

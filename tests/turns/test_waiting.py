@@ -13,13 +13,13 @@ from django.core.management import call_command
 from django.db.models import F
 
 from chat.models import QuotaCounter, TokenUsage, ToolApproval, Turn
+from chat.testing.client import Client
+from chat.testing.invariants import assert_database_is_sound
 from chat.turns import run
 from chat.turns.recover import recover_expired
 from chat.turns.run import drain
 from chat.turns.waiting import end_overdue
-from tests.asgi_client import Client
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
-from tests.invariants import assert_database_is_sound
 from tests.turns.agents import Says
 from tests.turns.waiting import decide, message_of, parked, pending, repost, responded, whole
 

@@ -9,7 +9,7 @@ import pytest
 from django.test import override_settings
 
 from chat.models import Turn
-from tests.asgi_client import Client, said
+from chat.testing.client import Client, said
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]

@@ -8,7 +8,7 @@ from asgiref.sync import sync_to_async
 
 from chat.models import Message, ToolApproval, Turn
 from chat.protocol.fold import fold
-from tests.asgi_client import Client, Response
+from chat.testing.client import Client, Response
 from tests.unit.part_shapes import assert_valid_parts
 
 Chunks = list[dict[str, Any]]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from django.core.checks import run_checks
+
+from chat.store.jobs import APPLICATION
 
 
 def warnings() -> list[str]:
@@ -18,6 +21,26 @@ def test_the_demo_project_gives_no_cause_for_a_warning() -> None:
 def test_a_server_without_back_pressure_is_warned_of(settings: Any) -> None:
     settings.SERVER = "daphne"
     assert warnings() == ["chat.W002"]
+
+
+def test_a_runner_that_there_is_none_of_is_an_error(settings: Any) -> None:
+    settings.CHAT_RUNNER = "elsewhere"
+    assert warnings() == ["chat.E030"]
+
+
+def test_workers_without_procrastinate_are_an_error(settings: Any) -> None:
+    settings.CHAT_RUNNER = "worker"
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != APPLICATION]
+    assert warnings() == ["chat.E031"]
+
+
+@pytest.mark.in_process  # else the tables are there
+@pytest.mark.django_db
+def test_workers_without_procrastinate_s_tables_are_an_error(settings: Any) -> None:
+    settings.CHAT_RUNNER = "worker"
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, APPLICATION]
+    assert warnings() == []
+    assert [problem.id for problem in run_checks(tags=["chat"], databases=["default"])] == ["chat.E031"]
 
 
 def test_a_misspelt_setting_is_warned_of(settings: Any) -> None:

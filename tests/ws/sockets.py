@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 from channels.testing import WebsocketCommunicator
 
+from chat.testing.client import HOST, Client
 from chatproject.asgi import application
-from tests.asgi_client import HOST, Client
 
 
 class Refused(Exception):

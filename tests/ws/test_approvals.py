@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.asgi_client import Client
+from chat.testing.client import Client
 from tests.folded import assert_shown_is_stored
 from tests.turns.waiting import decide, parked, pending, whole
 from tests.ws.sockets import chunks_of, socket

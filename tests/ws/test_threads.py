@@ -13,13 +13,13 @@ from django.contrib.auth.models import AbstractUser
 from django.test import Client as Browser
 from django.test import override_settings
 
-from chat.models import ApiToken, StreamEvents, Turn
+from chat.models import ApiToken, Message, StreamEvents, Turn
 from chat.protocol import sse
 from chat.streams import threads
 from chat.streams.readers import open_readers
-from tests.asgi_client import HOST, Client, said
+from chat.testing.client import HOST, Client, said
+from chat.testing.invariants import assert_invariants
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
-from tests.invariants import assert_invariants
 from tests.ws.sockets import Refused, chunks_of, socket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
@@ -316,3 +316,17 @@ async def test_many_sockets_of_one_thread_cost_one_read_a_change(
     for tab in tabs:
         await tab.__aexit__(None, None, None)
     assert threads._watched == {}
+
+
+async def test_a_second_tab_is_told_of_a_version_that_is_current_again(client: Client) -> None:
+    await begun(client)
+    again = said("t1", "/tokens 2 0", "", trigger="regenerate-message")
+    assert (await client.request("POST", "/api/chat", again)).status == 200
+    first = await Message.objects.filter(turn_id="m0", role="assistant").aget()
+    await client.send("t2", "/tokens 1 0", "m9")
+    async with socket(client, PATH) as tab, socket(client, "/ws/threads/t2/") as other:
+        assert (await client.request("POST", f"/api/messages/{first.pk}/restore/", {})).status == 200
+        assert await tab.hear() == {"restored": {"message_id": str(first.pk)}}
+        await client.send("t2", "/tokens 1 0", "m10")
+        await other.until(turn_id="m10", status="completed")
+        assert not [text for text in other.texts if "restored" in text]

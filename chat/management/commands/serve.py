@@ -39,6 +39,8 @@ class Command(BaseCommand):
         if demo:
             make_demo_account()
             self.stdout.write(f"  log in as {DEMO} / {DEMO}; the admin is at {address}admin/")
+        if conf.get("RUNNER") == "worker":
+            self.stdout.write("  turns are run by workers: start `manage.py run_turns` beside it")
         self.stdout.write("")
         self.stdout.flush()
         command = SERVERS[server](host, port, settings.ASGI_APPLICATION.replace(".application", ":application"))

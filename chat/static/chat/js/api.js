@@ -64,12 +64,12 @@ export const socketUrl = (threadId, cursor) => {
 
 // The response whose body is the turn's stream. The message's id is the turn's name: sent again, it is the same turn,
 // not a second one. Where another turn is live, this one waits for its end; or, with `onBusy` "stop", ends it.
-export const send = (threadId, messageId, text, onBusy) =>
+export const send = (threadId, messageId, parts, onBusy) =>
   request(`${base}chat`, {
     method: "POST",
     body: JSON.stringify({
       id: threadId,
-      messages: [{ id: messageId, role: "user", parts: [{ type: "text", text }] }],
+      messages: [{ id: messageId, role: "user", parts }],
       trigger: "submit-message",
       on_busy: onBusy,
     }),
@@ -93,6 +93,39 @@ export const decide = (turn, call, decision) =>
     body: JSON.stringify({ decisions: [{ tool_call_id: call, ...decision }] }),
   });
 
+// A new thread of one's own with what was said up to and with a message.
+export const fork = async (threadId, messageId) =>
+  (await post(`threads/${threadId}/fork/`, { message_id: messageId })).json();
+
+// The links to a thread that one has made; a new one, whose secret is told once.
+export const shares = async (threadId) => (await read(`${base}threads/${threadId}/shares/`)).results;
+
+export const share = async (threadId, days) => (await post(`threads/${threadId}/shares/`, { days })).json();
+
+export const revokeShare = (id) => request(`${base}shares/${id}/`, { method: "DELETE", body: "{}" });
+
+// What one thinks of a thread's answers, and of one of them.
+export const feedback = async (threadId) => (await read(`${base}threads/${threadId}/feedback/`)).results;
+
+export const giveFeedback = (messageId, rating, comment) =>
+  request(`${base}messages/${messageId}/feedback/`, { method: "PUT", body: JSON.stringify({ rating, comment }) });
+
+export const takeFeedbackBack = (messageId) =>
+  request(`${base}messages/${messageId}/feedback/`, { method: "DELETE", body: "{}" });
+
+// Keeps a file. A form, unlike JSON, needs the token that the page was made with.
+export const upload = async (file, signal) => {
+  const form = new FormData();
+  form.append("file", file);
+  const headers = { "x-csrftoken": document.querySelector("[name=csrfmiddlewaretoken]").value };
+  return (await request(`${base}attachments/`, { method: "POST", body: form, headers, signal })).json();
+};
+
+export const deleteFile = (id) => request(`${base}attachments/${id}/`, { method: "DELETE", body: "{}" });
+
+// Whether it is the address of a file that somebody has uploaded here.
+export const isUploaded = (url) => url.startsWith(`${base}attachments/`);
+
 // Stops a live turn, cancels one that waits.
 export const stop = (turn) => request(`${base}turns/${turn}/stop`, { method: "POST", body: "{}" });
 
@@ -100,6 +133,8 @@ async function read(url, signal) {
   const response = await request(url, { signal });
   return response.json();
 }
+
+const post = (path, body) => request(base + path, { method: "POST", body: JSON.stringify(body) });
 
 async function request(url, options) {
   let response;

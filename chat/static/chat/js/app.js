@@ -1,12 +1,18 @@
 // Puts the page together: addresses, the list of threads, the open thread and the composer.
 
 import * as api from "./api.js";
+import { announce } from "./announce.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import * as drafts from "./drafts.js";
 import { Drawer } from "./drawer.js";
+import { Earlier } from "./earlier.js";
+import { Feedback } from "./feedback.js";
+import { MessageLog } from "./message-log.js";
+import { Revisions } from "./revisions.js";
 import { Follower } from "./scroll.js";
 import { Search } from "./search.js";
+import { Share } from "./share.js";
 import { ThreadList, titleOf } from "./thread-list.js";
 import { ThreadMenu } from "./thread-menu.js";
 
@@ -28,13 +34,31 @@ const follower = new Follower(
   (following) => (toLatest.hidden = following),
 );
 const composer = new Composer(document.getElementById("composer"), {
-  onSend: (text) => conversation.send(text),
+  onSend: (said) => conversation.send(said),
   onStop: () => conversation.stop(),
 });
-const conversation = new Conversation(composer, follower, {
+const pane = document.getElementById("log");
+const log = new MessageLog(pane);
+const failed = (error, action) => composer.tellError(error, action);
+const feedback = new Feedback(pane, log, failed);
+const share = new Share();
+const revisions = new Revisions(pane, log, {
+  thread: () => conversation.thread,
+  changed: () => conversation.changed(),
+  failed,
+  ask: (text) => (composer.focus(), conversation.send({ text })),
+  async forked(thread) {
+    await list.refresh();
+    go(`${home}threads/${thread.id}/`);
+    announce(`A new thread: ${titleOf(thread)}`);
+  },
+});
+const earlier = new Earlier(log, follower, failed);
+const conversation = new Conversation({ log, composer, follower, revisions, earlier }, {
   async started(threadId) {
     const isNew = threadId !== openThread();
     if (isNew) history.pushState(null, "", `${home}threads/${threadId}/`);
+    share.thread = threadId;
     await list.refresh();
     if (openThread() === threadId) showTitle(threadId);
   },
@@ -58,7 +82,9 @@ function show() {
   const threadId = openThread();
   composer.tell(null);
   showTitle(threadId);
+  share.thread = threadId;
   conversation.open(threadId);
+  feedback.open(threadId);
 }
 
 async function showTitle(threadId) {
@@ -102,7 +128,7 @@ document.getElementById("welcome").addEventListener("click", (event) => {
   const suggestion = event.target.closest("[data-suggestion]");
   if (!suggestion) return;
   composer.focus();
-  conversation.send(suggestion.dataset.suggestion);
+  conversation.send({ text: suggestion.dataset.suggestion });
 });
 
 document.getElementById("logout").addEventListener("submit", () => drafts.clear());

@@ -1,17 +1,19 @@
-// The box in which a message is written, with its two buttons: send, and stop while an answer is live. What is sent
-// meanwhile waits for that answer to end, and the box says so.
+// The box in which a message is written, with the files that go with it and its two buttons: send, and stop while an
+// answer is live. What is sent meanwhile waits for that answer to end, and the box says so.
 
 import * as drafts from "./drafts.js";
+import { Tray } from "./tray.js";
 
 export class Composer {
   #form;
   #box;
+  #tray;
   #send;
   #stop;
   #notice;
   #connection;
   #live = false;
-  #thread; // whose draft this is; null is a new one
+  #thread; // whose draft this is; null is a new one, and undefined says that nobody knows yet
 
   constructor(form, { onSend, onStop }) {
     this.#form = form;
@@ -22,16 +24,21 @@ export class Composer {
     this.#connection = form.querySelector("#connection");
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      const text = this.#box.value;
-      if (!text.trim()) return;
-      this.write("");
+      if (this.#isEmpty || this.#tray.isBusy) return;
+      const said = this.#draft;
+      this.write({ text: "", files: [] });
       this.tell(null);
-      onSend(text);
+      onSend(said);
     });
     this.#stop.addEventListener("click", () => {
       this.#stop.disabled = true; // until the turn has ended
       onStop();
       this.focus(); // a disabled button would take the focus with it
+    });
+    this.#tray = new Tray(form, {
+      changed: () => this.#changed(),
+      removed: () => this.focus(),
+      failed: (error) => this.tellError(error),
     });
     this.#box.addEventListener("input", () => this.#changed());
     this.#box.addEventListener("keydown", (event) => {
@@ -42,28 +49,38 @@ export class Composer {
     });
   }
 
-  write(text) {
+  get #draft() {
+    return { text: this.#box.value, files: this.#tray.files };
+  }
+
+  get #isEmpty() {
+    return !this.#box.value.trim() && !this.#tray.files.length;
+  }
+
+  write({ text, files }) {
     this.#box.value = text;
-    this.#changed();
+    this.#tray.files = files;
   }
 
   // Goes on with what was typed for a thread; null is a new one.
   resume(thread) {
     const typed = this.#thread === undefined ? this.#box.value : ""; // before the script was there
     this.#thread = thread;
-    this.write(typed || drafts.read(thread));
+    const { text, files } = drafts.read(thread);
+    this.write({ text: typed || text, files });
   }
 
   // The new thread has got its name.
   rename(thread) {
-    drafts.write(this.#thread, "");
+    drafts.write(this.#thread, { text: "", files: [] });
     this.#thread = thread;
     this.#changed();
   }
 
   // What was sent and could not be: it stands before what was typed since.
-  giveBack(text) {
-    this.write(drafts.joined(text, this.#box.value));
+  giveBack(said) {
+    this.#box.value = drafts.joined(said, this.#draft).text;
+    this.#tray.put(said.files); // what is being uploaded meanwhile goes on
   }
 
   focus() {
@@ -115,9 +132,9 @@ export class Composer {
   }
 
   #changed() {
-    const isEmpty = !this.#box.value.trim();
-    drafts.write(this.#thread, this.#box.value);
-    this.#send.disabled = isEmpty;
+    const isEmpty = this.#isEmpty;
+    if (this.#thread !== undefined) drafts.write(this.#thread, this.#draft);
+    this.#send.disabled = isEmpty || this.#tray.isBusy;
     this.#send.hidden = this.#live && isEmpty; // beside the stop, which never moves
     this.#send.setAttribute("aria-label", this.#live ? "Send after this answer" : "Send");
     if (CSS.supports("field-sizing", "content")) return; // the style sheet does it

@@ -1,22 +1,19 @@
 // The open thread: its messages, the turn that is live in it, those that wait, and what can go wrong with them.
 
 import * as api from "./api.js";
+import { announce } from "./announce.js";
 import * as drafts from "./drafts.js";
-import { Earlier } from "./earlier.js";
 import { Feed } from "./feed.js";
 import { LiveTurn } from "./live-turn.js";
-import { MessageLog } from "./message-log.js";
 import { AssistantMessage, UserMessage, newId } from "./message.js";
 import { Outbox } from "./outbox.js";
-import { Revisions } from "./revisions.js";
 import { events } from "./sse.js";
 import { Undecided } from "./undecided.js";
 
 export class Conversation {
   #pane = document.getElementById("log");
-  #log = new MessageLog(this.#pane);
+  #log;
   #tell = (error, action) => this.#composer.tellError(error, action);
-  #announce = (text) => (this.#announcer.textContent = text);
   #outbox = new Outbox(document.getElementById("outbox"), {
     cancelled: (turn, name) => (this.#forget(turn, name), this.#composer.focus()),
     failed: this.#tell,
@@ -24,7 +21,6 @@ export class Conversation {
   #welcome = document.getElementById("welcome");
   #earlier;
   #revisions;
-  #announcer = document.getElementById("announcer");
   #composer;
   #follower;
   #on;
@@ -40,17 +36,22 @@ export class Conversation {
   #stopWanted = false;
 
   // `on`: {started(threadId), ended(), missing()}
-  constructor(composer, follower, on) {
+  constructor({ log, composer, follower, revisions, earlier }, on) {
+    this.#log = log;
     this.#composer = composer;
     this.#follower = follower;
+    this.#revisions = revisions;
+    this.#earlier = earlier;
     this.#on = on;
-    this.#revisions = new Revisions(this.#pane, this.#log, {
-      thread: () => this.#thread,
-      changed: () => this.#redraw(Infinity),
-      failed: this.#tell,
-      announce: this.#announce,
-    });
-    this.#earlier = new Earlier(this.#log, follower, this.#tell);
+  }
+
+  get thread() {
+    return this.#thread;
+  }
+
+  // Messages were changed: the page shows what there is.
+  changed() {
+    return this.#redraw(Infinity);
   }
 
   // Shows a thread and goes on with its live answer, if there is one; null is a new thread.
@@ -58,7 +59,7 @@ export class Conversation {
     // Leaving is no stop: the answer goes on, and coming back finds it.
     this.#leaving.abort();
     this.#leaving = new AbortController();
-    this.#outbox.unsent.forEach(({ text }) => drafts.add(this.#isKnown ? this.#thread : null, text));
+    this.#outbox.unsent.forEach((question) => drafts.add(this.#isKnown ? this.#thread : null, question));
     for (const each of [this.#outbox, this.#log, this.#undecided, this.#over, this.#accepted]) each.clear();
     this.#earlier.next = null;
     this.#setLive(null);
@@ -73,10 +74,10 @@ export class Conversation {
     return this.#join();
   }
 
-  async send(text) {
+  async send({ text, files = [] }) {
     this.#welcome.hidden = true;
     this.#thread ??= newId();
-    const question = new UserMessage(newId(), [{ type: "text", text }]);
+    const question = new UserMessage(newId(), [...(text.trim() ? [{ type: "text", text }] : []), ...files]);
     await this.#submit(question.id, question);
   }
 
@@ -101,11 +102,11 @@ export class Conversation {
     let response;
     try {
       const onBusy = this.#undecided.turn ? "stop" : "enqueue"; // who says something else has decided, too
-      const sent = this.#sending.then(() => api.send(thread, name, question.text, onBusy));
+      const sent = this.#sending.then(() => api.send(thread, name, question.parts, onBusy));
       this.#sending = sent.catch(() => {});
       response = await sent;
     } catch (error) {
-      if (signal.aborted) drafts.add(draft, question.text);
+      if (signal.aborted) drafts.add(draft, question);
       else if (error.isPassing) this.#failed(name, question, error);
       else this.#refused(name, question, error);
       return;
@@ -149,7 +150,7 @@ export class Conversation {
   // Nothing was written, and sending the same again would not help: the text goes back to where it came from.
   #refused(name, question, error) {
     this.#withdraw(name);
-    this.#composer.giveBack(question.text);
+    this.#composer.giveBack(question);
     if (this.#log.isEmpty && this.#outbox.isEmpty) this.#welcome.hidden = false;
     this.#tell(error);
   }
@@ -165,7 +166,7 @@ export class Conversation {
   // It comes after the live turn, or will when that begins.
   #await(name, question) {
     this.#outbox.add(name, question);
-    this.#announce("Your message waits for the answer before it.");
+    announce("Your message waits for the answer before it.");
   }
 
   // Another's message was first: what was shown as the live turn waits.
@@ -177,7 +178,7 @@ export class Conversation {
 
   #forget(turn, name) {
     this.#over.add(turn);
-    if (this.#outbox.take(name)) this.#announce("The waiting message was cancelled.");
+    if (this.#outbox.take(name)) announce("The waiting message was cancelled.");
   }
 
   // Reads what happens in the thread, for as long as it is open. `begun`: the turn that is shown from its first chunk.
@@ -214,7 +215,7 @@ export class Conversation {
 
   // A turn waits for decisions on these calls.
   #wait(live, calls) {
-    if (this.#undecided.wait(live, calls)) this.#announce("The answer waits for your decision.");
+    if (this.#undecided.wait(live, calls)) announce("The answer waits for your decision.");
     if (this.#live === live) this.#setLive(null);
   }
 
@@ -268,8 +269,7 @@ export class Conversation {
   }
 
   async #redraw(upTo) {
-    const accepted = [...this.#accepted];
-    const { signal } = this.#leaving;
+    const [accepted, { signal }] = [[...this.#accepted], this.#leaving];
     try {
       const state = await this.#feed.state();
       if (!signal.aborted) this.#draw(state, accepted, upTo);
@@ -314,7 +314,7 @@ export class Conversation {
     this.#over.add(live.turn);
     if (!live.ended && live.answer.element.isConnected) live.finish(); // its answer is not among those that are shown
     if (live === this.#live) this.#setLive(null);
-    this.#announce(`Answer ${live.status}.`);
+    announce(`Answer ${live.status}.`);
     this.#revisions.ended(live);
     this.#on.ended();
   }
@@ -340,7 +340,7 @@ export class Conversation {
     for (const message of live ? [live.question, live.answer] : []) {
       if (message && !message.element.isConnected) this.#log.add(message);
     }
-    if (announcement) this.#announce(announcement);
+    if (announcement) announce(announcement);
     this.#expect();
   }
 

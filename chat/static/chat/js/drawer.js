@@ -9,7 +9,10 @@ export class Drawer {
     this.#opener.addEventListener("click", () => this.#open());
     document.getElementById("close-drawer").addEventListener("click", () => this.close());
     document.getElementById("backdrop").addEventListener("click", () => this.close());
-    document.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
+    document.addEventListener("keydown", (event) => {
+      const isInFront = document.querySelector("dialog[open], :popover-open"); // that is what it closes
+      if (event.key === "Escape" && !isInFront) this.close();
+    });
     // On a wide screen it is no drawer, and nothing may stay out of reach behind it.
     matchMedia("(min-width: 48rem)").addEventListener("change", () => this.close());
   }

@@ -5,6 +5,7 @@ import { storedMessage } from "./message.js";
 export class MessageLog {
   #element;
   #messages = new Map(); // element -> message
+  onAdded = () => {}; // called with each message that comes in
 
   constructor(element) {
     this.#element = element;
@@ -39,6 +40,7 @@ export class MessageLog {
       next = element;
     }
     this.#element.insertBefore(message.element, next);
+    this.onAdded(message);
   }
 
   remove(message) {

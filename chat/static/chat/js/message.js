@@ -11,6 +11,12 @@ export const newId = () =>
 
 const INTERRUPTED = "Interrupted: the answer is not complete. What was written until then is kept.";
 
+// How one goes on after an answer that is not complete: another one in its place, or a message that asks for the rest.
+const AGAIN = { label: "Try again", done: "regenerate" };
+const ON = { label: "Continue", done: "continue" };
+
+const DOLLARS = new Intl.NumberFormat(undefined, { style: "currency", currency: "USD", maximumSignificantDigits: 2 });
+
 const FINISH_REASONS = {
   length: "The answer ended at the model’s length limit.",
   "content-filter": "The answer was cut off by the model’s content filter.",
@@ -51,7 +57,15 @@ class Message {
     }
   }
 
-  // Shows a line below the message, in the place of an earlier one; null takes it away. `action`: {label, run}.
+  // What the person thinks of it: "up", "down" or nothing.
+  set rating(rating) {
+    for (const button of this.element.querySelectorAll("[data-rating]")) {
+      button.setAttribute("aria-pressed", button.dataset.rating === rating);
+    }
+  }
+
+  // Shows a line below the message, in the place of an earlier one; null takes it away. `action`: {label} and what to
+  // {run}, or the name of what is {done} to the message (see Revisions).
   notice(look, text, action) {
     if (text === null) return this.place.replaceChildren();
     const line = clone("notice");
@@ -62,7 +76,8 @@ class Message {
       const button = line.querySelector(".notice-action");
       button.textContent = action.label;
       button.hidden = false;
-      button.addEventListener("click", () => action.run(button));
+      if (action.done) button.dataset.action = action.done;
+      else button.addEventListener("click", () => action.run(button));
     }
     return this.place.replaceChildren(line);
   }
@@ -71,10 +86,10 @@ class Message {
 export class UserMessage extends Message {
   constructor(id, parts, known) {
     super("user-message", id, known);
+    this.parts = parts;
     this.text = parts.filter((part) => part.type === "text").map((part) => part.text).join("\n");
-    const bubble = this.element.querySelector(".bubble");
-    for (const part of parts) addPart(bubble, part);
-    this.files = parts.filter((part) => part.type !== "text");
+    this.files = parts.filter((part) => part.type === "file");
+    for (const part of parts) addPart(this.element.querySelector(part.type === "file" ? ".files" : ".bubble"), part);
   }
 }
 
@@ -184,20 +199,27 @@ export class AssistantMessage extends Message {
   #tellEnd() {
     const { status = "completed", error_text: error, finish_reason: reason } = this.answer.metadata;
     const isEmpty = !this.answer.parts.some(says);
-    const tell = (look, text) => this.notice(look, text);
-    if (status === "failed") tell("failed", error || "The answer failed.");
-    else if (status === "stopped") tell("quiet", isEmpty ? "Stopped before an answer." : "Stopped.");
-    else if (status === "interrupted") tell("quiet", isEmpty ? "Interrupted before an answer." : INTERRUPTED);
-    else if (FINISH_REASONS[reason]) tell("quiet", FINISH_REASONS[reason]);
-    else if (status === "completed" && isEmpty) tell("quiet", "No answer.");
+    const onward = isEmpty ? AGAIN : ON;
+    if (status === "failed") this.notice("failed", error || "The answer failed.", AGAIN);
+    else if (status === "stopped") this.notice("quiet", isEmpty ? "Stopped before an answer." : "Stopped.", onward);
+    else if (status === "interrupted") {
+      this.notice("quiet", isEmpty ? "Interrupted before an answer." : INTERRUPTED, onward);
+    } else if (FINISH_REASONS[reason]) this.notice("quiet", FINISH_REASONS[reason], reason === "length" ? ON : undefined);
+    else if (status === "completed" && isEmpty) this.notice("quiet", "No answer.", AGAIN);
   }
 
   #tellUsage() {
-    const { prompt_tokens: read, completion_tokens: written, total_tokens: total } = this.answer.usage ?? {};
-    if (!total) return;
+    const { total_tokens: total, prompt_tokens: read, completion_tokens: written, cost_micros: cost } = this.answer.usage ?? {};
+    const { model, timing } = this.answer.metadata;
+    const facts = [
+      model,
+      total && `${read.toLocaleString()} tokens in, ${written.toLocaleString()} out`,
+      cost && DOLLARS.format(cost / 1_000_000),
+      timing?.duration_ms !== undefined && `${(timing.duration_ms / 1000).toFixed(1)} s`,
+    ].filter(Boolean);
     const line = this.element.querySelector(".usage");
-    line.textContent = `${total.toLocaleString()} tokens · ${read.toLocaleString()} in, ${written.toLocaleString()} out`;
-    line.hidden = false;
+    line.textContent = facts.join(" · ");
+    line.hidden = !facts.length;
   }
 }
 

@@ -1,6 +1,8 @@
 // How each kind of part looks. What comes from a person or a model is only ever set as text; HTML only as the server has
 // made and cleaned it.
 
+import * as api from "./api.js";
+
 export const clone = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
 
 // {element, update(part)} for a part, or null for one that is not shown.
@@ -8,7 +10,8 @@ export function partView(part) {
   if (part.type === "text") return textView();
   if (part.type === "reasoning") return reasoningView();
   if (part.type === "dynamic-tool" || part.type.startsWith("tool-")) return toolView();
-  if (part.type === "file" || part.type.startsWith("source-")) return attachmentView();
+  if (part.type === "file") return fileView(part);
+  if (part.type.startsWith("source-")) return sourceView();
   return null; // step-start, data-*
 }
 
@@ -39,20 +42,16 @@ function textView() {
       element.innerHTML = html;
       element.dataset.dressed = "";
       for (const link of element.querySelectorAll("a")) link.target = "_blank";
-      for (const block of element.querySelectorAll("pre")) framed(block, "code-frame").append(clone("code-copy"));
-      for (const table of element.querySelectorAll("table")) framed(table, "table-frame").tabIndex = 0;
+      for (const block of element.querySelectorAll("pre")) {
+        const frame = document.createElement("div");
+        frame.className = "code-frame";
+        block.replaceWith(frame);
+        frame.append(clone("code-head"), block);
+        const language = block.querySelector("code")?.className.replace("language-", "");
+        setText(frame.querySelector(".code-language"), language || "code");
+      }
     },
   };
-}
-
-// A frame around an element that may be wider than the screen.
-function framed(element, name) {
-  const frame = document.createElement("div");
-  frame.className = name;
-  element.replaceWith(frame);
-  frame.append(element);
-  if (element.tagName === "PRE") element.tabIndex = 0; // it scrolls, and a keyboard has to reach it
-  return frame;
 }
 
 function reasoningView() {
@@ -95,13 +94,41 @@ function toolView() {
   const find = (name) => element.querySelector(`.${name}`);
   const state = find("tool-state");
   const decision = find("tool-decision");
+  const editor = find("tool-editor");
+  const box = editor.querySelector("textarea");
+  const problem = editor.querySelector(".tool-problem");
+  let input;
+  const edits = (editing) => {
+    editor.hidden = !editing;
+    find("tool-input").hidden = editing || input === undefined;
+  };
+  // The decision that the call may be done, with the input that was changed; null for one that cannot be read.
+  const approval = () => {
+    if (editor.hidden) return { approved: true };
+    try {
+      const changed = JSON.parse(box.value);
+      return JSON.stringify(changed) === JSON.stringify(input) ? { approved: true } : { approved: true, input: changed };
+    } catch {
+      setText(problem, "This is not valid JSON.");
+      box.setAttribute("aria-invalid", "true");
+      box.focus();
+      return null;
+    }
+  };
+  box.addEventListener("input", () => {
+    setText(problem, "");
+    box.removeAttribute("aria-invalid");
+  });
   return {
     element,
     // Asks for a decision on the call (as the API tells it), which is said once; without a call, for none.
     ask(call, decide) {
       decision.hidden = !call;
-      if (!call) return setText(state, state.dataset.look === "waiting" ? "Decided" : state.textContent);
-      const [yes, no] = decision.querySelectorAll("button");
+      if (!call) {
+        edits(false);
+        return setText(state, state.dataset.look === "waiting" ? "Decided" : state.textContent);
+      }
+      const [yes, no, edit] = decision.querySelectorAll("button");
       const { question, accept, refuse, run } = CLIENT_TOOLS[call.tool_name] ?? UNKNOWN_TOOL;
       const isApproval = call.kind === "approval";
       setText(state, isApproval ? "Waiting for approval" : "Waiting for you");
@@ -112,10 +139,18 @@ function toolView() {
       yes.hidden = !isApproval && !run;
       yes.disabled = no.disabled = false;
       const say = (said) => {
+        if (!said) return;
         yes.disabled = no.disabled = true;
         decide(said);
       };
-      yes.onclick = () => say(isApproval ? { approved: true } : { output: run() });
+      edit.hidden = !isApproval || !editor.hidden;
+      edit.onclick = () => {
+        box.value = JSON.stringify(input ?? {}, null, 2);
+        edits(true);
+        edit.hidden = true;
+        box.focus();
+      };
+      yes.onclick = () => say(isApproval ? approval() : { output: run() });
       no.onclick = () => say(isApproval ? { approved: false } : { error: "The user did not want it." });
       return undefined;
     },
@@ -124,7 +159,9 @@ function toolView() {
       const [label, look] = TOOL_STATES[part.preliminary ? "input-available" : part.state] ?? [part.state, "running"];
       setText(state, label);
       state.dataset.look = look;
-      field(find("tool-input"), part.input ?? (part.rawInput || undefined));
+      input = part.input ?? (part.rawInput || undefined);
+      field(find("tool-input"), input);
+      edits(!editor.hidden);
       field(find("tool-output"), part.output);
       field(find("tool-error"), part.errorText);
     },
@@ -144,17 +181,44 @@ function json(value) {
   return line.length <= 60 ? line : lines;
 }
 
-function attachmentView() {
-  const element = clone("attachment-part");
+// Only what is safe to open is a link: never `javascript:` or a document inside the address.
+const isAddress = (url = "") => /^https?:\/\//i.test(url);
+
+function sourceView() {
+  const element = clone("source-part");
   const link = element.querySelector("a");
   return {
     element,
     update(part) {
-      setText(link, part.filename ?? part.title ?? part.url ?? part.mediaType);
-      // Only what is safe to open is a link: never `javascript:` or a document inside the address.
-      if (/^https?:\/\//i.test(part.url ?? "")) link.href = part.url;
+      setText(link, part.title ?? part.url ?? part.filename ?? part.mediaType);
+      if (isAddress(part.url)) link.href = part.url;
     },
   };
+}
+
+// A picture is shown where it costs no request to a foreign host: one that was uploaded here, or that is in its address.
+const PICTURE = /^data:image\/(png|jpeg|gif|webp);base64,/;
+
+function fileView({ url = "", mediaType = "", filename }) {
+  const isOurs = api.isUploaded(url);
+  const isPicture = (isOurs && mediaType.startsWith("image/")) || PICTURE.test(url);
+  const element = clone(isPicture ? "picture-part" : "file-part");
+  const name = filename || mediaType;
+  if (isPicture) {
+    const picture = element.querySelector("img");
+    picture.src = url;
+    picture.alt = name;
+  } else {
+    setText(element.querySelector(".file-name"), name);
+  }
+  if (isOurs || isAddress(url)) element.href = url;
+  return { element, update() {} };
+}
+
+// A number of bytes as people say it.
+export function sizeOf(bytes) {
+  const [divisor, unit] = bytes < 1024 * 1024 ? [1024, "KB"] : [1024 * 1024, "MB"];
+  return `${Math.round((bytes / divisor) * 10) / 10} ${unit}`;
 }
 
 // Setting the same text again would make a screen reader say it again.

@@ -1,16 +1,19 @@
-// What a person does with messages that are there: copy, answer once more, edit, go to another version.
+// What a person does with messages that are there: copy, answer once more, edit, go to another version or on in a thread
+// of its own.
 
 import * as api from "./api.js";
+import { announce } from "./announce.js";
 import { newId } from "./message.js";
 import { clone } from "./parts.js";
 
 const COPIED = 1500; // milliseconds for which a button says so
+const CONTINUE = "Go on from where you stopped.";
 
 export class Revisions {
   #log;
   #on;
 
-  // `on`: {thread(), changed(), failed(error), announce(text)}
+  // `on`: {thread(), changed(), failed(error), ask(text), forked(thread)}
   constructor(pane, log, on) {
     this.#log = log;
     this.#on = on;
@@ -31,11 +34,13 @@ export class Revisions {
   async #act(button, message) {
     const { action, version } = button.dataset;
     if (action === "copy") return this.#copy(button, message.text);
-    if (action === "copy-code") return this.#copy(button, button.parentElement.querySelector("pre").textContent);
+    if (action === "copy-code") return this.#copy(button, button.closest(".code-frame").querySelector("pre").textContent);
     if (action === "edit") return this.#edit(message);
+    if (action === "continue") return this.#on.ask(CONTINUE);
     button.disabled = true; // one click, one turn
     if (action === "regenerate") await this.#attempt(() => this.#revise(newId(), message.id, "regenerate-message"));
     if (action === "version") await this.#attempt(() => api.restoreMessage(version));
+    if (action === "fork") await this.#fork(message);
     button.disabled = false;
     return undefined;
   }
@@ -48,7 +53,15 @@ export class Revisions {
     }
     button.dataset.done = "";
     setTimeout(() => delete button.dataset.done, COPIED);
-    return this.#on.announce("Copied.");
+    return announce("Copied.");
+  }
+
+  async #fork(message) {
+    try {
+      this.#on.forked(await api.fork(this.#on.thread(), message.id));
+    } catch (error) {
+      this.#on.failed(error);
+    }
   }
 
   #edit(message) {

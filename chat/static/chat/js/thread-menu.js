@@ -94,7 +94,7 @@ export class ThreadMenu {
     await api.deleteThread(thread.id);
     this.#list.drop(thread.id);
     this.#on.gone(thread.id);
-    this.#tell(`“${titleOf(thread)}” was deleted.`, thread);
+    this.#tell(`Deleted: ${titleOf(thread)}`, thread);
   }
 
   async #undo() {

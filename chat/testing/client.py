@@ -1,4 +1,7 @@
-"""Talk to the ASGI application itself, without a server: whole answers, streams, and clients that leave."""
+"""Talk to the project's ASGI application itself, without a server: whole answers, streams, and clients that leave.
+
+In the same process and event loop as the test, so what the test patches holds, and its database is the test's.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from channels.routing import get_default_application
 
 from chat.protocol import sse
-from chatproject.asgi import application
 
 HOST = "testserver"
 
@@ -124,6 +127,7 @@ class Client:
             await stream.gone()
             return {"type": "http.disconnect"}
 
+        application = get_default_application()
         task = asyncio.create_task(application(scope, receive, stream.send))  # type: ignore[arg-type]
         task.add_done_callback(lambda _: stream.close())
         begun = asyncio.create_task(stream.begun())

@@ -1,7 +1,9 @@
-"""An application for servers under test: at a named commit point the process kills or stops itself.
+"""Kill or stop a process at a commit: ``FAULT=append:after#3:kill`` behind its third append.
 
-``FAULT=append:after#3:kill``: behind its third append. ``pause`` instead of ``kill`` is SIGSTOP, until somebody sends
-SIGCONT. Both hit the thread that commits, before its next instruction.
+Add ``chat.testing.faults.Faults`` to the INSTALLED_APPS of the servers under test, and set ``FAULT`` in the
+environment of the one that is to be struck. The points are those of ``chat.telemetry``: the name of a commit, before
+or after it. ``pause`` instead of ``kill`` is SIGSTOP, until somebody sends SIGCONT. Both hit the thread that commits,
+before its next instruction. Without ``FAULT`` nothing is registered.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ class Fault:
 
 
 class Faults(AppConfig):
-    name = "tests.acceptance.faults"
+    name = "chat.testing.faults"
 
     def ready(self) -> None:
         arm(os.environ.get("FAULT", ""))

@@ -1,0 +1,66 @@
+"""Run the catalogue, and write what came of it: ``python -m tests.proof [--short] [F5 P3 …]``; ``make proof``.
+
+Tests that stand in several rows run once. The exit code is pytest's; the page is written whatever it is, and says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.proof.catalogue import CATALOGUE, Row
+from tests.proof.report import Outcome, outcomes, page
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__.partition("\n")[0])
+    parser.add_argument("rows", nargs="*", help="only these")
+    parser.add_argument("--short", action="store_true", help="the short forms, as with every `make test`")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "proof.md", help="where the table goes")
+    parser.add_argument("--at-once", default="2", help="how many files are tried at a time")
+    chosen = parser.parse_args()
+    unknown = set(chosen.rows) - {row.name for row in CATALOGUE}
+    if unknown:
+        parser.error(f"no such rows: {', '.join(sorted(unknown))}")
+    rows = [row for row in CATALOGUE if not chosen.rows or row.name in chosen.rows]
+    begun = time.monotonic()
+    code, found = run(rows, short=chosen.short, at_once=chosen.at_once)
+    about = {
+        "form": "short" if chosen.short else "long",
+        "commit": git("rev-parse", "--short", "HEAD") + (" with changes" if git("status", "--porcelain") else ""),
+        "python": platform.python_version(),
+        "cores": str(os.cpu_count()),
+        "minutes": f"{(time.monotonic() - begun) / 60:.0f}",
+    }
+    chosen.page.write_text(page(rows, found, about))
+    print(f"{chosen.page} is written.")
+    return code
+
+
+def run(rows: list[Row], *, short: bool, at_once: str) -> tuple[int, list[Outcome]]:
+    """Run the tests of these rows with pytest; its exit code, and what came of each test."""
+    tests = sorted({test for row in rows for test in row.tests})
+    wider = {test for test in tests if "::" not in test}
+    once = [test for test in tests if test in wider or test.partition("::")[0] not in wider]
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder) / "told.xml"
+        command = [sys.executable, "-m", "pytest", "-n", at_once, "--dist", "loadfile", f"--junitxml={told}", *once]
+        environment = os.environ | ({} if short else {"PROOF": "long"})
+        code = subprocess.run(command, cwd=ROOT, env=environment).returncode
+        return code, outcomes(told)
+
+
+def git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
