@@ -39,10 +39,12 @@ CREATE TABLE "Element" (
 );
 CREATE TABLE "Feedback" (id text PRIMARY KEY, "stepId" text, name text, value float, comment text);
 """
-THREAD = 'SELECT "threadId" FROM "Step" WHERE id = %s'
+THREAD = 'SELECT "threadId" FROM "Step" WHERE id = %(id)s'
+# A message of the assistant is a step of a run, which is a step of the user's message.
 STEPS = """
-SELECT s.type, s.output FROM "Step" s JOIN "Step" q ON q."threadId" = s."threadId"
- WHERE q.id = %s ORDER BY s."startTime"
+SELECT q.type, NULL FROM "Step" q WHERE q.id = %(id)s AND q.type = 'user_message' UNION ALL
+SELECT a.type, a.output FROM "Step" a JOIN "Step" r ON r.id = a."parentId"
+ WHERE r."parentId" = %(id)s AND a.type = 'assistant_message'
 """
 
 
@@ -83,12 +85,12 @@ class ChainlitServer(Peer):
     def token(self) -> str:
         return self._cookie
 
-    def ask(self, sent: Sent) -> Iterator[bytes]:
-        return self._heard(sent.thread, "", sockets.message(str(UUID(sent.message)), sent.text))
+    def ask(self, sent: Sent, tab: int = 0) -> Iterator[bytes]:
+        return self._heard(f"{sent.thread}-{tab}", "", sockets.message(str(UUID(sent.message)), sent.text))
 
     def join(self, sent: Sent, seen: list[bytes] | None) -> Iterator[bytes] | None:
         if seen is not None:
-            return self._heard(sent.thread, "")
+            return self._heard(f"{sent.thread}-0", "")
         found = self.rows(THREAD, str(UUID(sent.message)))
         return self._heard(uuid4().hex, found[0][0] if found else "")
 

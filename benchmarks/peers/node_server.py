@@ -37,7 +37,7 @@ class NodeServer(Peer):
         return self.events("GET", f"/api/chat/{sent.thread}/stream")
 
     def kept(self, sent: Sent) -> Kept:
-        found = self.rows("SELECT messages, active_stream_id FROM chats WHERE id = %s", sent.thread)
+        found = self.rows("SELECT messages, active_stream_id FROM chats WHERE id = %(id)s", sent.thread)
         messages = found[0][0] if found else []
         roles = [message["role"] for message in messages]
         answers = [told(json.dumps(one["parts"])) for one in messages if one["role"] == "assistant"]

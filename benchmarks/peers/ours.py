@@ -14,15 +14,15 @@ from tests.acceptance.server import Server
 CURSOR = re.compile(rb"^id: (\S+)", re.MULTILINE)
 QUESTIONS = """
 SELECT count(*) FROM chat_messages m JOIN chat_threads t ON t.id = m.thread_id
- WHERE t.client_id = %s AND m.role = 'user'
+ WHERE t.client_id = %(id)s AND m.role = 'user'
 """
 ANSWERS = """
 SELECT m.parts::text FROM chat_messages m JOIN chat_threads t ON t.id = m.thread_id
- WHERE t.client_id = %s AND m.role = 'assistant' ORDER BY m.id
+ WHERE t.client_id = %(id)s AND m.role = 'assistant' ORDER BY m.id
 """
 TURNS = """
 SELECT u.status, (SELECT count(*) FROM token_usage g WHERE g.turn_id = u.id)
-  FROM chat_turns u JOIN chat_threads t ON t.id = u.thread_id WHERE t.client_id = %s ORDER BY u.id
+  FROM chat_turns u JOIN chat_threads t ON t.id = u.thread_id WHERE t.client_id = %(id)s ORDER BY u.id
 """
 
 

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, LiteralString
 
 import httpx
 import psycopg
@@ -96,8 +96,10 @@ class Peer:
         assert isinstance(process.args, tuple)
         self.server.start(*map(str, process.args))
 
-    def ask(self, sent: Sent) -> Iterator[bytes]:
-        """Send the message; the events of the answer. Closing the iterator hangs up. Raises Refused."""
+    def ask(self, sent: Sent, tab: int = 0) -> Iterator[bytes]:
+        """Send the message, from one of several tabs; the events of the answer. Closing the iterator hangs up. Raises
+        Refused.
+        """
         found = self.events("POST", "/api/chat", json=sent.body)
         if found is None:
             raise Refused("204")
@@ -130,10 +132,10 @@ class Peer:
         """The answer as an event of the stream tells it as a whole, for those that do."""
         return []
 
-    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """What a statement finds in this server's database."""
+    def rows(self, statement: LiteralString, name: str) -> list[tuple[Any, ...]]:
+        """What a statement finds in this server's database; ``name`` is its ``%(id)s``."""
         with psycopg.connect(self.server.settings["DATABASE_URL"]) as connection:
-            return connection.execute(statement, values).fetchall()
+            return connection.execute(statement, {"id": name}).fetchall()
 
 
 def told(text: str) -> list[int]:

@@ -129,11 +129,11 @@ def double(peer: Peer, tokens: int) -> dict[str, str]:
     found["again after the end"] = _left(peer, retried, [first, second, third])
     raced, barrier, answers = sent(tokens), Barrier(2), []
 
-    def race() -> None:
+    def race(tab: int) -> None:
         barrier.wait()
-        answers.append(_asked(peer, raced))
+        answers.append(_asked(peer, raced, tab))
 
-    racers = [Thread(target=race) for _ in range(2)]
+    racers = [Thread(target=race, args=(tab,)) for tab in range(2)]
     for racer in racers:
         racer.start()
     for racer in racers:
@@ -142,9 +142,9 @@ def double(peer: Peer, tokens: int) -> dict[str, str]:
     return found
 
 
-def _asked(peer: Peer, message: Sent) -> Answered:
+def _asked(peer: Peer, message: Sent, tab: int = 0) -> Answered:
     try:
-        return Answered.of(peer.ask(message), peer=peer)
+        return Answered.of(peer.ask(message, tab), peer=peer)
     except Refused as refused:
         return Answered([], f"is refused ({refused})")
 
