@@ -27,7 +27,7 @@ from tests.acceptance.server import ROOT
 PEERS: dict[str, type[Peer]] = {
     kind.name: kind for kind in (Ours, Bare, NodeServer, FastApiServer, RakaiaServer, ChainlitServer)
 }
-CHATS, QUICK_CHATS = 1_000, 40
+CHATS, QUICK_CHATS = 500, 40
 
 
 def main() -> None:
@@ -38,13 +38,18 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where peers.md is written (%(default)s)")
     parser.add_argument("--no-history", action="store_true", help="without the backfills")
     parser.add_argument("--quick", action="store_true", help="small numbers: that it runs, not what it finds")
+    usual = Sizes()
+    parser.add_argument("--rounds", type=int, default=usual.rounds, help="measurements of each load (%(default)s)")
+    parser.add_argument(
+        "--patience", type=float, default=usual.patience, help="seconds to wait for a quiet machine (%(default)s)"
+    )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with the servers, not without
     begun = time.monotonic()
-    sizes = QUICK if options.quick else Sizes()
+    sizes = QUICK if options.quick else Sizes(rounds=options.rounds, patience=options.patience)
     found = find([PEERS[name] for name in options.peers.split(",")], sizes)
     backfills = [] if options.no_history else history.find(QUICK_CHATS if options.quick else CHATS)
-    run = page.Run(sizes, quick=options.quick, seconds=time.monotonic() - begun)
+    run = page.Run(sizes, sys.argv[1:], time.monotonic() - begun)
     print(page.write(options.docs, run, found, backfills))
 
 

@@ -32,7 +32,7 @@ class Sizes:
     warm: float = 1.5
     live: int = 100  # turns whose memory is looked at, at so many tokens a second, when they have told so many
     slow: float = 1.0
-    told: int = 15
+    told: int = 10
     answer: int = 80  # tokens of an answer that is reloaded, killed or asked for twice
     patience: float = 30.0
     lease: str = "30"  # seconds; ours. The default, but where nobody wants to wait for it
@@ -46,7 +46,7 @@ QUICK = Sizes(
     ramp=0.2,
     warm=0.5,
     live=20,
-    slow=10,
+    slow=20,
     told=10,
     answer=30,
     patience=0,

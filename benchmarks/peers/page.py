@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 from benchmarks.peers import picture
-from benchmarks.peers.findings import ALONE, RATE, Findings, Sizes
+from benchmarks.peers.findings import ALONE, DISTURBED, RATE, Findings, Sizes
 from benchmarks.peers.history import Backfill
 
-COMMAND = "make bench-peers"
 # What is within this of ours is no win and no loss.
 TIE = 0.05
 
@@ -23,15 +23,15 @@ class Run:
     """The circumstances."""
 
     sizes: Sizes
-    quick: bool
+    options: list[str]  # of the command
     seconds: float
 
     @property
     def told(self) -> str:
-        kind = f"`{COMMAND} BENCH=--quick`: small numbers, in one round" if self.quick else f"`{COMMAND}`"
+        options = f' BENCH="{" ".join(self.options)}"' if self.options else ""
         return (
-            f"Written by {kind} on {datetime.now(UTC):%d %B %Y}, in {self.seconds / 60:.0f} minutes, "
-            f"on {os.cpu_count()} cores, Python {platform.python_version()}."
+            f"Written by `make bench-peers{options}` on {datetime.now(UTC):%d %B %Y}, in {self.seconds / 60:.0f} "
+            f"minutes, on {os.cpu_count()} cores, Python {platform.python_version()}."
         )
 
 
@@ -41,7 +41,7 @@ class Measure:
 
     title: str
     of: Callable[[Findings], float | None]
-    unit: str
+    unit: str = ""
     less: bool = False
     file: str = ""  # of its picture
     logarithmic: bool = False
@@ -92,19 +92,21 @@ def _measures(sizes: Sizes) -> list[Measure]:
     def delay(turns: int, quantile: float) -> Callable[[Findings], float | None]:
         return lambda one: one.delay(turns, quantile)
 
+    tokens, delayed = "tokens per CPU second", "delay from agent to reader"
+    whole, beside = f"{tokens}, opening and storing included", f"{tokens}, and PostgreSQL's and Redis's CPU"
     return [
-        Measure(f"tokens per CPU second of the server, {light} turns", cpu(light), "", file="tokens.svg"),
-        Measure(f"the same, {heavy} turns", cpu(heavy), "", file="tokens-many.svg"),
-        Measure(f"with opening and storing the turns, {light} turns", cpu(light, "whole"), ""),
-        Measure(f"the same, {heavy} turns", cpu(heavy, "whole"), ""),
-        Measure(f"and with PostgreSQL's and Redis's CPU, {light} turns", cpu(light, "with_beside"), ""),
-        Measure(f"the same, {heavy} turns", cpu(heavy, "with_beside"), ""),
-        Measure("delay p50, one turn alone", delay(ALONE, 0.5), "ms", True),
-        Measure(f"delay p50, {light} turns", delay(light, 0.5), "ms", True),
-        Measure(f"delay p99, {light} turns", delay(light, 0.99), "ms", True, "delay.svg", True),
-        Measure(f"delay p50, {heavy} turns", delay(heavy, 0.5), "ms", True),
-        Measure(f"delay p99, {heavy} turns", delay(heavy, 0.99), "ms", True),
-        Measure("memory for a live turn", lambda one: one.memory and one.memory / 1024, "KB", True),
+        Measure(f"{tokens}, {light} turns", cpu(light), file="tokens.svg"),
+        Measure(f"{tokens}, {heavy} turns", cpu(heavy), file="tokens-many.svg"),
+        Measure(f"{whole}, {light} turns", cpu(light, "whole")),
+        Measure(f"{whole}, {heavy} turns", cpu(heavy, "whole")),
+        Measure(f"{beside}, {light} turns", cpu(light, "with_beside")),
+        Measure(f"{beside}, {heavy} turns", cpu(heavy, "with_beside")),
+        Measure(f"{delayed}, one turn alone, p50", delay(ALONE, 0.5), "ms", less=True),
+        Measure(f"{delayed}, {light} turns, p50", delay(light, 0.5), "ms", less=True),
+        Measure(f"{delayed}, {light} turns, p99", delay(light, 0.99), "ms", True, "delay.svg", True),
+        Measure(f"{delayed}, {heavy} turns, p50", delay(heavy, 0.5), "ms", less=True),
+        Measure(f"{delayed}, {heavy} turns, p99", delay(heavy, 0.99), "ms", less=True),
+        Measure("memory of a live turn", lambda one: one.memory and one.memory / 1024, "KB", True, "memory.svg"),
     ]
 
 
@@ -115,14 +117,20 @@ def _intro(run: Run, found: list[Findings]) -> str:
         "installed from the registries and put together as their own documentation says; how, stands at the end.",
         run.told,
     ]
-    if run.quick or not any(load.calm for one in found for loads in one.loads.values() for load in loads):
-        lines.append("**The machine had other work to do meanwhile: take the figures for an order of magnitude.**")
+    spans = [load.span for one in found for loads in one.loads.values() for load in loads if load.span]
+    others = median(span.others / span.seconds for span in spans)
+    if others > DISTURBED:
+        lines.append(
+            f"**Others used {others:.1f} of the {os.cpu_count()} cores meanwhile: take the figures for an order of "
+            "magnitude.**"
+        )
     lines += [f"**{one.title}** is missing: {one.missing}." for one in found if one.missing]
     return "\n\n".join(lines)
 
 
 def _figures(sizes: Sizes, measures: Sequence[Measure], there: list[Findings]) -> list[str]:
-    rows = [[measure.title, *(measure.words(measure.of(one)) for one in there)] for measure in measures]
+    rows = [["keeps", *(one.keeps for one in there)]]
+    rows += [[measure.title, *(measure.words(measure.of(one)) for one in there)] for measure in measures]
     rows += [
         [f"offered tokens that came in time, {turns} turns", *(f"{one.in_time(turns):.0%}" for one in there)]
         for turns in (sizes.light, sizes.heavy)
@@ -210,7 +218,7 @@ def _built(found: list[Findings]) -> Iterable[str]:
 
 
 def _picture(folder: Path, measure: Measure, there: list[Findings]) -> str:
-    figures = [(one.title, figure, measure.words(figure)) for one in there if (figure := measure.of(one))]
+    figures = [(one.title, figure, measure.words(figure)) for one in there if (figure := measure.of(one) or 0) > 0]
     title = f"{measure.title}{', logarithmic' if measure.logarithmic else ''}"
     drawn = picture.bars(title[0].upper() + title[1:], figures, ours=there[0].title, logarithmic=measure.logarithmic)
     (folder / measure.file).write_text(drawn)

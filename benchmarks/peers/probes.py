@@ -124,7 +124,7 @@ def double(peer: Peer, tokens: int) -> dict[str, str]:
     retried = sent(tokens)
     first = Answered.of(peer.ask(retried), tokens // 4, peer=peer)
     second = _asked(peer, retried)
-    found = {"retried": _left(peer, retried, [first, second])}
+    found = {"retried while it runs": _left(peer, retried, [first, second])}
     third = _asked(peer, retried)
     found["again after the end"] = _left(peer, retried, [first, second, third])
     raced, barrier, answers = sent(tokens), Barrier(2), []
@@ -182,7 +182,7 @@ def _left(peer: Peer, message: Sent, answers: list[Answered]) -> str:
 
 
 def _with_tokens(peer: Peer, events: list[bytes]) -> list[bytes]:
-    return [event.strip() for event in events if peer.stamp.search(event)]
+    return [part.strip() for event in events for part in event.split(b"\n\n") if peer.stamp.search(part)]
 
 
 def _from(before: list[int], then: list[int]) -> str:

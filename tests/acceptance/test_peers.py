@@ -42,10 +42,10 @@ def test_the_page_names_every_figure_in_which_another_is_ahead(tmp_path: Path) -
         _findings("ours", delay=8.0, server=1.0, memory=10),
         _findings("other", delay=4.0, server=2.0, memory=10),
     )
-    written = page.write(tmp_path, page.Run(QUICK, quick=True, seconds=60), [ours, other], [])
+    written = page.write(tmp_path, page.Run(QUICK, ["--quick"], 60), [ours, other], [])
     losses = written.partition("## Where this project loses")[2].partition("\n## ")[0]
-    assert "delay p50, 5 turns: other 4.0 ms; this project 8.0 ms." in losses
-    assert "delay p99, 10 turns: other 4.0 ms; this project 8.0 ms." in losses
+    assert "5 turns, p50: other 4.0 ms; this project 8.0 ms." in losses
+    assert "10 turns, p99: other 4.0 ms; this project 8.0 ms." in losses
     assert "tokens per CPU second" not in losses  # twice as many are ours
     assert "memory" not in losses  # the same is no loss
 

@@ -94,7 +94,21 @@ def is_new(stream: str, message: dict[str, Any]) -> bool:
 
 
 async def run(stream: str, text: str) -> None:
+    made: asyncio.Queue[bytes | None] = asyncio.Queue()
+    writing = asyncio.create_task(write(stream, made))
     async for token in tokens(text):
-        chunk = {"type": "text-delta", "id": "t", "delta": token}
-        await store.run_sync(store.append, stream, json.dumps(chunk).encode())
+        made.put_nowait(json.dumps({"type": "text-delta", "id": "t", "delta": token}).encode())
+    made.put_nowait(None)
+    await writing
+
+
+async def write(stream: str, made: asyncio.Queue[bytes | None]) -> None:
+    """Append what has been made meanwhile in one transaction: its store takes milliseconds for each."""
+    more = True
+    while more:
+        chunks = [await made.get()]
+        while not made.empty():
+            chunks.append(made.get_nowait())
+        more = chunks[-1] is not None
+        await store.run_sync(store.append_many, stream, [(chunk, None) for chunk in chunks if chunk is not None])
     await store.run_sync(store.close_stream, stream)
