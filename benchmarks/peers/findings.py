@@ -86,7 +86,6 @@ class Load:
 class Findings:
     """What was found of one peer; ``missing`` says why there is nothing."""
 
-    name: str
     title: str
     how: str
     keeps: str
@@ -100,15 +99,19 @@ class Findings:
 
     def figure(self, turns: int, what: str) -> float | None:
         """The median over the rounds of a property of the loads; None where the load was not borne."""
-        measured = [load for load in self.loads[turns] if load.span]
-        calm = [load for load in measured if load.calm]
-        kept = calm if len(calm) > len(measured) / 2 else measured
+        kept = self._kept(turns)
         return median(getattr(load, what) for load in kept) if kept else None
 
     def delay(self, turns: int, quantile: float) -> float | None:
-        """Milliseconds from the agent to the reader, the median over the rounds."""
-        spans = [load.span for load in self.loads[turns] if load.span and load.span.delays]
+        """Milliseconds from the agent to the reader, the median over the rounds; None where no token came in time."""
+        spans = [load.span for load in self._kept(turns) if load.span and load.span.delays]
         return median(span.delay(quantile) for span in spans) if spans else None
+
+    def _kept(self, turns: int) -> list[Load]:
+        """The calm rounds where they are the most, else all that came to an end."""
+        measured = [load for load in self.loads[turns] if load.span]
+        calm = [load for load in measured if load.calm]
+        return calm if len(calm) > len(measured) / 2 else measured
 
     def in_time(self, turns: int) -> float:
         """Which part of the offered tokens came while they were offered."""
@@ -125,7 +128,7 @@ def find(wanted: list[type[Peer]], sizes: Sizes) -> list[Findings]:
         with Place(sizes.lease) as place:
             found, peers = [], []
             for kind in wanted:
-                findings = Findings(kind.name, kind.title, kind.how, kind.keeps)
+                findings = Findings(kind.title, kind.how, kind.keeps)
                 found.append(findings)
                 try:
                     peers.append((kind(place), findings))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.peers.peer import Kept, Peer, Sent, told
-from benchmarks.peers.place import THIS, uvicorn
+from benchmarks.peers.place import uvicorn
 from benchmarks.stage import PRODUCTION
 from tests.acceptance.server import Server
 
@@ -42,7 +43,7 @@ class Ours(Peer):
         }
         database = self.place.database("postgres")
         return self.place.serve(
-            *uvicorn(THIS, "chatproject.asgi:application", "--lifespan", "on"), **settings, **database
+            *uvicorn(sys.executable, "chatproject.asgi:application", "--lifespan", "on"), **settings, **database
         )
 
     @property
@@ -73,7 +74,7 @@ class Bare(Peer):
     keeps = "nothing"
 
     def start(self) -> Server:
-        return self.place.serve(*uvicorn(THIS, "benchmarks.bare:application", "--lifespan", "off"))
+        return self.place.serve(*uvicorn(sys.executable, "benchmarks.bare:application", "--lifespan", "off"))
 
     def join(self, sent: Sent, seen: list[bytes] | None) -> Iterator[bytes] | None:
         return None

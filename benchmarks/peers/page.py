@@ -158,7 +158,10 @@ def _observations(sizes: Sizes, there: list[Findings]) -> list[str]:
         _table(["", "reloaded page gets", "reconnected reader gets"], reader),
         "**`kill -9` of the server in mid-answer, and the same command again.** This project's lease is "
         f"{sizes.lease} s.",
-        _table(["", "shown before", "stored after", "how it stands", "a reader that comes back gets"], killed),
+        _table(
+            ["", "shown before", "stored after", "how it stands", "the live stream, for a reader that comes back"],
+            killed,
+        ),
         "**The same message twice**: as a retry while the answer runs, once more after its end, and two at one "
         "instant. A run is what a provider bills.",
         _table(["", *keys], doubled),

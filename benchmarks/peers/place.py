@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from contextlib import ExitStack
 from functools import cached_property
@@ -78,6 +77,3 @@ def uvicorn(interpreter: str, application: str, *options: str) -> tuple[str, ...
     """The command line of the server that all Python peers have, with the options that ours has."""
     usual = ("--backlog", "4096", "--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "5")
     return (interpreter, "-m", "uvicorn", application, "--host", "127.0.0.1", "--port", "{port}", *usual, *options)
-
-
-THIS = sys.executable

@@ -78,7 +78,7 @@ def reconnect(peer: Peer, tokens: int) -> str:
     words = [f"{len(then)} tokens after the {len(before)} that were shown", "each once, none missing" if once else ""]
     if not once:
         words[-1] = f"{len(set(whole))} different ones of {tokens}, {len(whole) - len(set(whole))} of them twice"
-    if peer.kept(sent(1)) is not None:
+    if kept is not None:
         words.append("together what is stored" if stored else "not what is stored")
     if len(peer.whole(after.events)) == tokens:
         words.append("at its end the stream brings the whole answer anew")
@@ -190,9 +190,7 @@ def _from(before: list[int], then: list[int]) -> str:
         return "none at all"
     if then[0] == before[0]:
         return "from the first on"
-    if then[0] > before[-1]:
-        return "only what came after the reload" if then[0] not in before else ""
-    return f"from number {before.index(then[0]) + 1} on" if then[0] in before else "of another answer"
+    return "only what came afterwards" if then[0] > before[-1] else "of another answer"
 
 
 def _said(end: str) -> str:

@@ -64,7 +64,7 @@ def _findings(title: str, *, delay: float, server: float, memory: float) -> Find
         complete=True,
         steady=True,
     )
-    found = Findings(title, title, "by hand", "nothing", memory=memory * 1024)
+    found = Findings(title, "by hand", "nothing", memory=memory * 1024)
     for turns in (QUICK.light, QUICK.heavy):
         found.loads[turns].append(Load(1000.0, span, 0.0))
     found.kill = {"shown": "", "stored": "", "state": "", "reader": ""}
