@@ -67,7 +67,8 @@ class Place:
 
     def serve(self, *command: str, **settings: str) -> Server:
         """A server on a free port that ends with this place."""
-        server = Server(self.folder, prepared=True, **settings)
+        # Many programs take any DEBUG, even 0, for a wish to hear of every chunk.
+        server = Server(self.folder, prepared=True, **{"DEBUG": "", **settings})
         self._exit.callback(server.stop)
         server.start(*(word.format(port=server.port) for word in command))
         return server

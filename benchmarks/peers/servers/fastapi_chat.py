@@ -25,7 +25,8 @@ from redis.asyncio import Redis
 from benchmarks.peers.servers.tokens import tokens
 
 application = FastAPI()
-redis = Redis.from_url(os.environ["REDIS_URL"])
+# Each reader holds one; the default is a hundred.
+redis = Redis.from_url(os.environ["REDIS_URL"], max_connections=10_000)
 stream = ResumableStream(redis)
 registry = ActiveStreamRegistry(redis)
 stop = StopController(redis)
