@@ -135,12 +135,13 @@ def find(wanted: list[type[Peer]], sizes: Sizes) -> list[Findings]:
                 except NotInstalled as reason:
                     findings.missing = str(reason)
                     say(f"{kind.title}: {reason}")
-            _loads(client, place, peers, sizes)
+            # While the servers are fresh: memory that was used before hides what is new.
             for peer, findings in peers:
                 quiet(DISTURBED, sizes.patience)
                 findings.memory = client.run(load.memory, peer.target, peer.dialect, sizes.live, sizes.slow, sizes.told)
                 say(f"{peer.title}: {findings.memory} bytes for a live turn")
                 _relieved(peer, findings.memory)
+            _loads(client, place, peers, sizes)
             for peer, findings in peers:
                 _probed(peer, findings, sizes)
             return found
