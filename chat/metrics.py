@@ -62,8 +62,12 @@ FIGURES = (
 Value = tuple[str, str, float]
 
 
+@cache
 def install() -> bool:
-    """Count from now on what ``telemetry`` tells. False, and nothing else, where the package is not there."""
+    """Count from now on what ``telemetry`` tells. False, and nothing else, where the package is not there.
+
+    Once in a process, however often: tests that change INSTALLED_APPS make the applications ready anew.
+    """
     try:
         counters = _counters()
     except ImportError:

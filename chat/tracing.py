@@ -6,13 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from chat import telemetry
 
 
+@cache
 def install() -> bool:
-    """Trace from now on what ``telemetry`` tells. False, and nothing else, where the package is not there."""
+    """Trace from now on what ``telemetry`` tells. False, and nothing else, where the package is not there. Once in a
+    process, as with ``metrics``.
+    """
     try:
         from opentelemetry.trace import StatusCode, get_tracer
     except ImportError:

@@ -75,7 +75,7 @@ class ReadOnlyAdmin(ModelAdmin[M]):
     view_on_site = False
 
     class Media:
-        css = {"all": ["chat/admin/history.css"]}
+        css = {"all": ["chat/admin/history.css", "chat/admin/parts.css"]}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
@@ -12,7 +12,8 @@ from django.utils.safestring import SafeString
 
 from chat import conf
 from chat.admin.cells import NOTHING, days, exact, label, times, when
-from chat.admin.read_only import ReadOnlyAdmin, as_number, as_uuid
+from chat.admin.read_only import as_number, as_uuid
+from chat.admin.revoking import RevokingAdmin
 from chat.models import Share, Thread
 from chat.store.shares import revoke_shares
 
@@ -38,14 +39,15 @@ class GoodFilter(admin.SimpleListFilter):
 
 
 @admin.register(Share)
-class ShareAdmin(ReadOnlyAdmin[Share]):
+class ShareAdmin(RevokingAdmin[Share]):
     """Links that show a thread to whoever has them, and taking them back. Neither what one shows nor its digest is told
     here.
     """
 
     thread = "thread"
     hidden = ("digest", "snapshot")
-    actions = ("revoke",)
+    noun, meaning = "link", "who opens one is told that there is nothing"
+    revoke_all = revoke_shares
     list_display = ("number", "thread_link", "owner", "state", "until", "created")
     list_display_links = ("number",)
     list_filter = (GoodFilter, "created_at")
@@ -73,18 +75,6 @@ class ShareAdmin(ReadOnlyAdmin[Share]):
         if number := as_number(term):
             named |= Q(pk=number)
         return named
-
-    def has_revoke_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("chat.change_share")
-
-    @admin.action(permissions=["revoke"], description="Revoke the chosen links")
-    def revoke(self, request: HttpRequest, queryset: QuerySet[Share]) -> None:
-        revoked = list(queryset.filter(revoked_at__isnull=True))
-        revoke_shares(share.pk for share in revoked)
-        for share in revoked:
-            self.log_change(request, share, "Revoked.")
-        text = "1 link is revoked" if len(revoked) == 1 else f"{len(revoked)} links are revoked"
-        self.message_user(request, f"{text}: who opens one is told that there is nothing.", messages.SUCCESS)
 
     @admin.display(description="link", ordering="pk")
     def number(self, share: Share) -> str:

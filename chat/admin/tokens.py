@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -8,20 +8,22 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from chat.admin.cells import label, times, when
-from chat.admin.read_only import ReadOnlyAdmin, as_number
+from chat.admin.read_only import as_number
+from chat.admin.revoking import RevokingAdmin
 from chat.models import ApiToken
 from chat.store.tokens import revoke_tokens
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(ReadOnlyAdmin[ApiToken]):
+class ApiTokenAdmin(RevokingAdmin[ApiToken]):
     """Bearer tokens: who has which, and taking them back. A token is made where it can be shown once, not here.
 
     Its digest is shown nowhere.
     """
 
     hidden = ("digest",)
-    actions = ("revoke",)
+    noun, meaning = "token", "requests with it are refused from now on"
+    revoke_all = revoke_tokens
     list_display = ("shown_name", "user", "state", "last_used", "created")
     list_display_links = ("shown_name",)
     list_filter = (("revoked_at", admin.EmptyFieldListFilter), "created_at")
@@ -40,21 +42,9 @@ class ApiTokenAdmin(ReadOnlyAdmin[ApiToken]):
         told = "A token can be shown only at the moment it is made, so it is made on the command line: {}"
         return [format_html(told, command)]
 
-    def has_revoke_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("chat.change_apitoken")
-
     def ids(self, term: str) -> Q:
         number = as_number(term)
         return Q(pk=number) if number is not None else Q(pk__in=[])
-
-    @admin.action(permissions=["revoke"], description="Revoke the chosen tokens")
-    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
-        revoked = list(queryset.filter(revoked_at__isnull=True))
-        revoke_tokens(token.pk for token in revoked)
-        for token in revoked:
-            self.log_change(request, token, "Revoked.")
-        text = "1 token is revoked" if len(revoked) == 1 else f"{len(revoked)} tokens are revoked"
-        self.message_user(request, f"{text}: requests with it are refused from now on.", messages.SUCCESS)
 
     @admin.display(description="name", ordering="name")
     def shown_name(self, token: ApiToken) -> str:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import cache
+from functools import cache, partial
 from typing import ParamSpec, TypeVar, cast
 
 from django.db import close_old_connections, reset_queries
@@ -30,6 +30,16 @@ def executor() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(conf.get("DB_THREADS"), thread_name_prefix="chat-store")
 
 
+def _tidily(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    try:
+        return function(*args, **kwargs)
+    except UNAVAILABLE:
+        drop_broken_connections()
+        raise
+    finally:
+        reset_queries()  # with DEBUG, Django keeps a connection's last 9,000 statements with all their values
+
+
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a store function in a thread and give its connection back afterwards.
 
@@ -39,12 +49,8 @@ async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
     def call() -> T:
         close_old_connections()
         try:
-            return function(*args, **kwargs)
-        except UNAVAILABLE:
-            drop_broken_connections()
-            raise
+            return _tidily(function, *args, **kwargs)
         finally:
-            reset_queries()
             close_old_connections()
 
     # With the caller's context, by which a trace knows what the work belongs to.
@@ -86,15 +92,7 @@ class DedicatedThread:
     async def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a store function there. After an error of the connection the next call gets a new one."""
 
-        def call() -> T:
-            try:
-                return function(*args, **kwargs)
-            except UNAVAILABLE:
-                drop_broken_connections()
-                raise
-            finally:
-                reset_queries()  # with DEBUG, Django keeps a connection's last 9,000 statements with all their values
-
+        call = partial(_tidily, function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     async def close(self) -> None:

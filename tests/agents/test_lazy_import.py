@@ -15,7 +15,7 @@ if {check}:
 from chat.agents.base import load_agent
 load_agent()
 roots = {{name.partition(".")[0] for name in sys.modules}}
-print(sorted(roots & {{"pydantic_ai", "openai", "httpx2", "opentelemetry"}}))
+print(sorted(roots & {{"pydantic_ai", "openai", "httpx2"}}))
 """
 
 

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 OTHERS = {
     "chat-home",
     "chat-thread",
+    "chat-shared",
     "login",
     "logout",
     "thread-socket",

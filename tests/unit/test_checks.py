@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.checks import run_checks
 
 from chat.store.jobs import APPLICATION
@@ -36,9 +37,10 @@ def test_workers_without_procrastinate_are_an_error(settings: Any) -> None:
 
 @pytest.mark.in_process  # else the tables are there
 @pytest.mark.django_db
-def test_workers_without_procrastinate_s_tables_are_an_error(settings: Any) -> None:
+def test_workers_without_procrastinate_s_tables_are_an_error(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.CHAT_RUNNER = "worker"
-    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, APPLICATION]
+    # Really installed, it would stay in the admin's site, for all tests that come after this one.
+    monkeypatch.setattr(apps, "is_installed", lambda name: name == APPLICATION)
     assert warnings() == []
     assert [problem.id for problem in run_checks(tags=["chat"], databases=["default"])] == ["chat.E031"]
 
