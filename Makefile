@@ -9,7 +9,7 @@ PYTEST ?=
 BENCH ?=
 SOAK ?= 3600
 
-.PHONY: run test test-worker proof bench bench-history bench-scaling soak check lint format lock clean
+.PHONY: run test test-worker proof bench bench-history bench-scaling bench-peers soak check lint format lock clean
 
 run: $(VENV)/.run
 	@DEBUG=$${DEBUG:-1} HOST=$(HOST) PORT=$(PORT) SERVER=$(SERVER) exec $(BIN)/python manage.py serve --migrate --demo -v 0
@@ -53,6 +53,10 @@ bench-scaling: $(VENV)/.dev
 # An hour of mixed load with kills, and what grows meanwhile; writes docs/proof-soak.md. SOAK=60: a minute.
 soak: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.soak --seconds $(SOAK) --page docs/proof-soak.md $(BENCH)
+
+# This project beside what a team would otherwise pick, installed into .data/peers; writes docs/peers.md.
+bench-peers: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.peers $(BENCH)
 
 # Every linter, the import contracts, types, production settings, missing migrations.
 check: $(VENV)/.dev

@@ -1,0 +1,72 @@
+"""The page that sets this project beside others. The others are not installed here: ``make bench-peers`` does that."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks.client import Span
+from benchmarks.peers import page
+from benchmarks.peers.findings import QUICK, Findings, Load
+from tests.acceptance.server import ROOT
+
+
+@pytest.mark.alone
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="the database's processes are looked for in /proc")
+def test_the_comparison_runs_with_ours_and_the_bare_view_and_tells_what_it_saw(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.peers", "--quick", "--peers", "ours,bare", "--no-history"]
+    done = subprocess.run([*command, "--docs", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    written = (tmp_path / "peers.md").read_text()
+    assert written in done.stdout
+    for picture in (tmp_path / "peers").iterdir():
+        ElementTree.parse(picture)
+    ours = [line for line in written.splitlines() if line.startswith("| this project |")]
+    reader, killed, doubled = ours
+    assert f"{QUICK.answer} of {QUICK.answer} tokens, from the first on" in reader
+    assert "each once, none missing; together what is stored" in reader
+    assert "100% of what was shown | turn interrupted, 1 usage row" in killed
+    assert doubled.count("run once; 1 question, 1 answer; all were shown the same answer") == 3
+    bare = [line for line in written.splitlines() if line.startswith("| bare Django view |")]
+    assert "nothing is ever stored" in bare[1]
+    assert "run 3 times; different answers were shown" in bare[2]
+
+
+def test_the_page_names_every_figure_in_which_another_is_ahead(tmp_path: Path) -> None:
+    ours, other = (
+        _findings("ours", delay=8.0, server=1.0, memory=10),
+        _findings("other", delay=4.0, server=2.0, memory=10),
+    )
+    written = page.write(tmp_path, page.Run(QUICK, ["--quick"], 60), [ours, other], [])
+    losses = written.partition("## Where this project loses")[2].partition("\n## ")[0]
+    assert "5 turns, p50: other 4.0 ms; this project 8.0 ms." in losses
+    assert "10 turns, p99: other 4.0 ms; this project 8.0 ms." in losses
+    assert "tokens per CPU second" not in losses  # twice as many are ours
+    assert "memory" not in losses  # the same is no loss
+
+
+def _findings(title: str, *, delay: float, server: float, memory: float) -> Findings:
+    span = Span(
+        tokens=1000,
+        seconds=1.0,
+        server=server,
+        postgres=0.0,
+        client=0.1,
+        others=0.0,
+        whole_tokens=2000,
+        whole_server=2 * server,
+        delays=[delay],
+        complete=True,
+        steady=True,
+    )
+    found = Findings(title, "by hand", "nothing", memory=memory * 1024)
+    for turns in (QUICK.light, QUICK.heavy):
+        found.loads[turns].append(Load(1000.0, span, 0.0))
+    found.kill = {"shown": "", "stored": "", "state": "", "reader": ""}
+    found.double = {"retried": ""}
+    return found
