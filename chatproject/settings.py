@@ -34,6 +34,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.postgres",  # Django 6.1 insists on it, where a model has an array or a search vector
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
