@@ -1,6 +1,6 @@
 """The load: readers on raw sockets that look at nothing but the times in the tokens.
 
-The functions without underscore run in a process of their own (``Client``), so that neither the server nor what is
+The measurements run in a process of their own (``Client``), so that neither the server nor what is
 measured of the client disturb each other; each takes one measurement and returns plain figures.
 """
 
@@ -105,43 +105,43 @@ async def paced(target: Target, turns: int, rate: float, *, seconds: float, ramp
     the last of them has begun they are looked at, for ``seconds``.
     """
     count = int(rate * (ramp + warm + seconds + LATE))
-    tally = _Tally()
-    readers = [_Reader(tally) for _ in range(turns)]
+    tally = Tally()
+    readers = [Reader(tally) for _ in range(turns)]
 
     async def open_all() -> None:
         for number, reader in enumerate(readers):
             await asyncio.sleep(tally.begun + ramp * number / turns - time.monotonic())
-            await reader.open(target, _send(target, f"/paced {count} {rate}"))
+            await reader.open(target, sent(target, f"/paced {count} {rate}"))
 
-    return await _looked_at(target, tally, readers, open_all, warm, seconds, count)
+    return await looked_at(target, tally, readers, open_all, warm, seconds, count)
 
 
 async def fan_out(target: Target, number: int, rate: float, *, seconds: float, warm: float) -> Span:
     """``number`` readers of one turn."""
     count = int(rate * (warm + seconds + LATE))
-    tally = _Tally()
-    readers = [_Reader(tally) for _ in range(number)]
+    tally = Tally()
+    readers = [Reader(tally) for _ in range(number)]
 
     async def open_all() -> None:
         first, *others = readers
-        await first.open(target, _send(target, f"/paced {count} {rate}"))
+        await first.open(target, sent(target, f"/paced {count} {rate}"))
         await first.begun.wait()
         for reader in others:
             await reader.open(target, _request(target, "GET", f"/api/turns/{first.turn}/stream"))
 
-    return await _looked_at(target, tally, readers, open_all, warm, seconds, count)
+    return await looked_at(target, tally, readers, open_all, warm, seconds, count)
 
 
 async def first_chunks(target: Target, times: int) -> list[float]:
     """Milliseconds from a request to the first event of its answer, one after the other on an idle server."""
-    return await answers(target, [_send(target, "/paced 3 100") for _ in range(times)])
+    return await answers(target, [sent(target, "/paced 3 100") for _ in range(times)])
 
 
 async def answers(target: Target, requests: list[bytes]) -> list[float]:
     """The same of these requests."""
     found = []
     for request in requests:
-        reader = _Reader(_Tally())
+        reader = Reader(Tally())
         await reader.open(target, request)
         await asyncio.wait_for(reader.ended.wait(), PATIENCE)
         found.append((reader.first - reader.asked) / 1e6)
@@ -172,15 +172,15 @@ async def idle(target: Target, number: int, dsn: str) -> Open:
     return found
 
 
-async def _open_idle(target: Target, number: int) -> list[_Reader]:
-    readers = [_Reader(_Tally()) for _ in range(number)]
+async def _open_idle(target: Target, number: int) -> list[Reader]:
+    readers = [Reader(Tally()) for _ in range(number)]
     slots = asyncio.Semaphore(OPENED_AT_ONCE)
-    await readers[0].open(target, _send(target, "/idle"))
+    await readers[0].open(target, sent(target, "/idle"))
     await asyncio.wait_for(readers[0].begun.wait(), PATIENCE)
     turn = readers[0].turn
 
-    async def open_one(reader: _Reader) -> None:
-        request = _request(target, "GET", f"/api/turns/{turn}/stream") if target.token else _send(target, "/idle")
+    async def open_one(reader: Reader) -> None:
+        request = _request(target, "GET", f"/api/turns/{turn}/stream") if target.token else sent(target, "/idle")
         async with slots:
             await reader.open(target, request)
             await asyncio.wait_for(reader.begun.wait(), PATIENCE)
@@ -199,15 +199,18 @@ def _connections(dsn: str) -> int:
     return int(found[0])
 
 
-async def _looked_at(
+async def looked_at(
     target: Target,
-    tally: _Tally,
-    readers: list[_Reader],
+    tally: Tally,
+    readers: list[Reader],
     open_all: Callable[[], Awaitable[None]],
     wait: float,
     seconds: float,
     count: int,
 ) -> Span:
+    """Open all readers; ``wait`` seconds after the last of them has begun look on for ``seconds``, and wait for their
+    ends. ``count`` is how many tokens each has to get.
+    """
     start = used(target.pid, target.postgres)
     tally.begun = time.monotonic()
     await open_all()
@@ -240,7 +243,7 @@ async def _looked_at(
 
 
 @dataclass(slots=True)
-class _Tally:
+class Tally:
     """What all readers of a measurement got."""
 
     begun: float = 0.0
@@ -256,10 +259,10 @@ class _Tally:
         self.looking, self.seen = False, self.tokens - self.seen
 
 
-class _Reader(asyncio.Protocol):
+class Reader(asyncio.Protocol):
     """One connection with one request."""
 
-    def __init__(self, tally: _Tally) -> None:
+    def __init__(self, tally: Tally) -> None:
         self.begun, self.ended = asyncio.Event(), asyncio.Event()
         self.asked = self.first = self.turn = 0
         self._tally = tally
@@ -303,14 +306,10 @@ class _Reader(asyncio.Protocol):
             self.begun.set()
 
 
-def _send(target: Target, text: str) -> bytes:
-    return sent(target, text, uuid.uuid4().hex)
-
-
-def sent(target: Target, text: str, thread: str) -> bytes:
-    """The request that says something in a thread."""
+def sent(target: Target, text: str, thread: str = "") -> bytes:
+    """The request that says something in a thread; without its id, in a new one."""
     message = {"id": uuid.uuid4().hex, "role": "user", "parts": [{"type": "text", "text": text}]}
-    body = orjson.dumps({"id": thread, "trigger": "submit-message", "messages": [message]})
+    body = orjson.dumps({"id": thread or uuid.uuid4().hex, "trigger": "submit-message", "messages": [message]})
     return _request(target, "POST", "/api/chat", body)
 
 

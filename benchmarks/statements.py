@@ -24,6 +24,7 @@ PREFIX = "%p|"
 LINE = re.compile(r"^(\d+)\|LOG:  (?:statement|execute [^:]*): (.*(?:\n\t.*)*)", re.MULTILINE)
 READ = re.compile(r"FROM chat_stream_events\b")
 SETTLE = 0.15  # seconds until what was said has been written
+TURNS = 3
 
 
 @contextmanager
@@ -68,7 +69,12 @@ class Trips:
 
 
 def trips_of_a_turn(stage: Stage, target: Target) -> Trips:
-    """Watch the second turn of a thread, on connections that are open."""
+    """The turn with the fewest of a few: what a sweeper says meanwhile is in the log, too."""
+    return min((_watched(stage, target) for _ in range(TURNS)), key=lambda trips: len(trips.begin) + len(trips.finish))
+
+
+def _watched(stage: Stage, target: Target) -> Trips:
+    """The second turn of a thread, on connections that are open."""
     thread = uuid.uuid4().hex
     with httpx.Client(
         base_url=f"http://127.0.0.1:{target.port}", headers={"Authorization": f"Bearer {target.token}"}, timeout=30

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from benchmarks.client import LATE, PATIENCE, STAMP, Span, Target, _looked_at, _Reader, _send, _Tally
+from benchmarks.client import LATE, PATIENCE, STAMP, Reader, Span, Tally, Target, looked_at, sent
 from benchmarks.processes import memory_of_tree
 
 OPENED_AT_ONCE = 20
@@ -20,7 +20,7 @@ CARRIED = 200
 class Dialect(Protocol):
     """How a server is asked and read. Goes to the client's process, so it holds nothing but words."""
 
-    async def open(self, target: Target, tally: _Tally, text: str) -> _Reader:
+    async def open(self, target: Target, tally: Tally, text: str) -> Reader:
         """Ask for what ``text`` says. The reader's ``begun`` is set with the first event, ``ended`` with the last."""
 
 
@@ -31,16 +31,16 @@ class Sse:
     stamp: re.Pattern[bytes] = STAMP
     end: bytes = b"[DONE]"
 
-    async def open(self, target: Target, tally: _Tally, text: str) -> _Reader:
+    async def open(self, target: Target, tally: Tally, text: str) -> Reader:
         reader = StampReader(tally, self.stamp, self.end)
-        await reader.open(target, _send(target, text))
+        await reader.open(target, sent(target, text))
         return reader
 
 
-class StampReader(_Reader):
+class StampReader(Reader):
     """Looks for tokens in whatever comes, and knows nothing else of its form."""
 
-    def __init__(self, tally: _Tally, stamp: re.Pattern[bytes], end: bytes) -> None:
+    def __init__(self, tally: Tally, stamp: re.Pattern[bytes], end: bytes) -> None:
         super().__init__(tally)
         self._stamp, self._end = stamp, end
 
@@ -67,8 +67,8 @@ async def paced(
 ) -> Span | None:
     """As ``benchmarks.client.paced``; None where the turns did not come to an end within a minute."""
     count = int(rate * (ramp + warm + seconds + LATE))
-    tally = _Tally()
-    readers: list[_Reader] = []
+    tally = Tally()
+    readers: list[Reader] = []
 
     async def open_all() -> None:
         for number in range(turns):
@@ -76,7 +76,7 @@ async def paced(
             readers.append(await dialect.open(target, tally, f"/paced {count} {rate}"))
 
     try:
-        return await _looked_at(target, tally, readers, open_all, warm, seconds, count)
+        return await looked_at(target, tally, readers, open_all, warm, seconds, count)
     except TimeoutError:
         return None
     finally:
@@ -107,13 +107,13 @@ async def _memory(target: Target, dialect: Dialect, number: int, rate: float, to
 
 
 async def _all(
-    target: Target, dialect: Dialect, number: int, text: str, until: Callable[[_Reader], Awaitable[object]]
-) -> list[_Reader]:
+    target: Target, dialect: Dialect, number: int, text: str, until: Callable[[Reader], Awaitable[object]]
+) -> list[Reader]:
     slots = asyncio.Semaphore(OPENED_AT_ONCE)
 
-    async def one() -> _Reader:
+    async def one() -> Reader:
         async with slots:
-            reader = await dialect.open(target, _Tally(), text)
+            reader = await dialect.open(target, Tally(), text)
             await asyncio.wait_for(reader.begun.wait(), PATIENCE)
         await asyncio.wait_for(until(reader), PATIENCE)
         return reader

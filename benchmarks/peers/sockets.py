@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from benchmarks.client import PATIENCE, Target, _Tally
+from benchmarks.client import PATIENCE, Tally, Target
 from benchmarks.peers.load import StampReader
 
 PATH = "/ws/socket.io/?EIO=4&transport=websocket"
@@ -56,7 +56,7 @@ def message(name: str, text: str) -> list[Any]:
 class Socket:
     """A session of its own for each message."""
 
-    async def open(self, target: Target, tally: _Tally, text: str) -> StampReader:
+    async def open(self, target: Target, tally: Tally, text: str) -> StampReader:
         reader = _SocketReader(tally)
         head = (f"GET {PATH} HTTP/1.1", f"Host: 127.0.0.1:{target.port}", f"Cookie: {target.token}", *UPGRADE, "", "")
         await reader.open(target, "\r\n".join(head).encode())
@@ -67,7 +67,7 @@ class Socket:
 
 
 class _SocketReader(StampReader):
-    def __init__(self, tally: _Tally) -> None:
+    def __init__(self, tally: Tally) -> None:
         super().__init__(tally, STAMP, END)
         self._heard = b""
         self._more = asyncio.Event()
