@@ -70,7 +70,7 @@ def check_times(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
     return [
         checks.Error(
             "The times of chat are moments, and USE_TZ is off.",
-            hint="PostgreSQL keeps them as timestamptz, and they are compared with its clock: USE_TZ must be True, which "
+            hint="PostgreSQL keeps them as timestamptz, and compares them with its clock: USE_TZ must be True, which "
             "is Django's default; TIME_ZONE may be any.",
             id="chat.E006",
         )
