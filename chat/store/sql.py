@@ -28,6 +28,7 @@ from chat.store.scope import with_policy
 
 __all__ = [
     "ATTEMPTS",
+    "PATIENCE",
     "UNAVAILABLE",
     "DatabaseError",
     "IntegrityError",
@@ -52,6 +53,10 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 # How often a loop looks again for a row that a rival made and may have deleted since, before it says so.
 ATTEMPTS = 10
+
+# In a statement that takes a conversation's lock: a process that is paused between it and the next would keep the lock,
+# and whoever recovers its turns would wait. PostgreSQL ends such a session after five seconds.
+PATIENCE = "set_config('idle_in_transaction_session_timeout', '5s', true)"
 
 # The SQLSTATE of a session that was idle in its transaction for too long.
 SLEPT_TOO_LONG = "25P03"
