@@ -33,8 +33,7 @@ def enqueue_turn(
     most: int,
 ) -> StoredTurn | None:
     """What ``begin_turn`` takes, to wait behind the busy turn and those that wait already, or before these, as the
-    ``first``. None when there is nothing to wait for (any more), or
-    the turn id is taken: begin it, or find it, then.
+    ``first``. None when there is nothing to wait for (any more), or the turn id is taken: begin it, or find it, then.
 
     Race: the busy turn ends at the same time, and nobody would promote what comes too late. Both hold the thread's
     lock, and the second statement sees whatever was committed under it. Raises ThreadNotFound; QueueFull when

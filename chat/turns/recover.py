@@ -31,9 +31,9 @@ def recover_expired(turn: int | None = None) -> list[int]:
     over and not ended expires again.
     """
     with commit("take"):
-        taken = take_expired(conf.get("LEASE_SECONDS"), process_name(), turn=turn)
+        expired = take_expired(conf.get("LEASE_SECONDS"), process_name(), turn=turn)
     ended = []
-    for one in taken:
+    for one in expired:
         try:
             if _end(one):
                 ended.append(one.pk)
