@@ -84,5 +84,6 @@ class Login(LoginView):
         return super().form_invalid(form)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        # The demo account exists only where DEBUG is on.
-        return super().get_context_data(**kwargs, show_demo_account=settings.DEBUG)
+        # Where `make run` has made it.
+        is_there = settings.DEBUG and getattr(settings, "EMBEDDED_POSTGRES", None)
+        return super().get_context_data(**kwargs, show_demo_account=bool(is_there))
