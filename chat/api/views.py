@@ -167,8 +167,12 @@ def position_of(row: dict[str, Any]) -> str:
     return f"{row['updated_at'].isoformat()}~{row['id']}"
 
 
-def page(request: Request, results: list[Any] | orjson.Fragment, *, more: dict[str, Any] | None) -> HttpResponse:
-    """One page of a list, which may be JSON already; ``more`` are the query parameters of the next one."""
+def page(
+    request: Request, results: Sequence[Any] | orjson.Fragment, *, more: dict[str, Any] | None = None
+) -> HttpResponse:
+    """One page of a list, which may be JSON already; ``more`` are the query parameters of the next one, where there is
+    one.
+    """
     following = None
     if more is not None:
         query = {**request.query_params.dict(), **more}

@@ -42,7 +42,7 @@ from chat.turns.approvals import decide, go_on, is_repost
 from chat.turns.read import read_frames
 from chat.turns.start import start_turn
 from chat.turns.stop import stop_conversation, stop_turn
-from chat.ws.telling import ENDED_STATUSES, Telling
+from chat.ws.telling import Telling
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):
             after = cursor.seq if cursor else 0
             frames = None
             # Nobody who has read an ended turn to its end needs its log, and it may be pruned by now.
-            read = begun is not None and begun.status in ENDED_STATUSES and 0 < after == begun.last_seq
+            read = begun is not None and begun.ended and 0 < after == begun.last_seq
             if begun is not None and not read and begun.status != TurnStatus.QUEUED:
                 frames = await read_frames(self.grant.scope, begun, after)
         except OriginRefused:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from uuid import UUID
 
 from chat.api import turns
-from chat.models import ENDED, TurnStatus
+from chat.models import TurnStatus
 from chat.protocol import sse
 from chat.protocol.frames import chunk_frame, server_frame
 from chat.store.scope import Scope
@@ -17,7 +17,6 @@ from chat.streams.cursors import Cursor, parse_cursor
 from chat.streams.threads import Restored, age, watch
 from chat.turns.read import read_frames
 
-ENDED_STATUSES = frozenset(status.value for status in ENDED)
 # Older than any turn.
 BEFORE = (-1, 0, 0)
 
