@@ -29,20 +29,16 @@ from chat.api.turns import shown
 from chat.errors import (
     AccessLost,
     BodyTooLarge,
-    ChatError,
-    InternalError,
     MethodNotAllowed,
     NotAuthenticated,
     ThreadNotFound,
     TurnNotFound,
-    Unavailable,
 )
 from chat.protocol import sse
 from chat.protocol.decisions import DecisionsBody, decisions_of
 from chat.protocol.requests import ChatBody, checked_name, parse
 from chat.store.crossing import in_thread
 from chat.store.scope import Scope
-from chat.store.sql import UNAVAILABLE
 from chat.store.threads import find_thread
 from chat.store.turns import StoredTurn, live_turn, read_turn
 from chat.streams.cursors import Cursor, parse_cursor
@@ -210,7 +206,6 @@ async def _serve(
     send: Send,
     kwargs: dict[str, Any],
 ) -> None:
-    error: ChatError
     try:
         if scope["method"] != method:
             raise MethodNotAllowed
@@ -225,14 +220,8 @@ async def _serve(
         answer = await endpoint(asked, **kwargs)
     except ClientGone:
         return
-    except ChatError as problem:
-        error = problem
-    except UNAVAILABLE:
-        logger.error("%s: the database does not answer", scope["path"], extra=event("database_away"))
-        error = Unavailable()
-    except Exception:
-        logger.exception("%s failed", scope["path"], extra=event("request_failed"))
-        error = InternalError()
+    except Exception as problem:
+        error = wire.told(problem, getattr(endpoint, "__name__", "stream"))
     else:
         if isinstance(answer, Answer):
             await _send_answer(send, answer)

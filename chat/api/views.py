@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -27,14 +26,12 @@ from chat.access import throttle
 from chat.access.authentication import authenticators
 from chat.access.scopes import scope_of
 from chat.api import errors as wire
-from chat.errors import BodyTooLarge, ChatError, InternalError, InvalidInput, NotAuthenticated, Unavailable
+from chat.errors import BodyTooLarge, InvalidInput, NotAuthenticated
 from chat.protocol import sanitize
 from chat.protocol.requests import lenient, parse
 from chat.store.scope import Scope
-from chat.store.sql import UNAVAILABLE, in_transactions_of_its_own
-from chat.telemetry import event
+from chat.store.sql import in_transactions_of_its_own
 
-logger = logging.getLogger(__name__)
 B = TypeVar("B", bound=BaseModel)
 # What somebody looks for is a few words.
 QUERY_CHARS = 200
@@ -137,18 +134,12 @@ class ChatView(APIView):
             if status == 401:
                 response["WWW-Authenticate"] = self.get_authenticate_header(self.request)
             return response
-        place = type(self).__name__
-        if isinstance(exc, UNAVAILABLE):
-            logger.error("%s: the database does not answer", place, extra=event("database_away", place=place))
-            exc = Unavailable()
-        elif not isinstance(exc, ChatError):
-            logger.error("%s failed", place, exc_info=exc, extra=event("request_failed", place=place))
-            exc = InternalError()
+        error = wire.told(exc, type(self).__name__)
         return HttpResponse(
-            wire.body_of(exc),
-            status=wire.status_of(exc),
+            wire.body_of(error),
+            status=wire.status_of(error),
             content_type="application/json",
-            headers=wire.headers_of(exc),
+            headers=wire.headers_of(error),
         )
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:

@@ -12,7 +12,6 @@ follows that chunk, and the turns behind that one, ended or not (``0-0``: all of
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
@@ -26,25 +25,21 @@ from chat.access.authentication import authenticate_socket
 from chat.access.grants import Grant
 from chat.api import errors as wire
 from chat.api import turns
-from chat.errors import BodyTooLarge, ChatError, InternalError, InvalidInput, OriginRefused, TurnNotFound, Unavailable
+from chat.errors import BodyTooLarge, InvalidInput, OriginRefused, TurnNotFound
 from chat.models import TurnStatus
 from chat.protocol.decisions import decisions_of
 from chat.protocol.frames import ClientFrame, client_frame, server_frame
 from chat.protocol.requests import ChatBody, checked_name, validated
 from chat.store.crossing import in_thread
-from chat.store.sql import UNAVAILABLE
 from chat.store.threads import find_thread
 from chat.store.turns import StoredTurn, read_turn
 from chat.streams.cursors import Cursor, parse_cursor
 from chat.streams.readers import while_allowed
-from chat.telemetry import event
 from chat.turns.approvals import decide, go_on, is_repost
 from chat.turns.read import read_frames
 from chat.turns.start import start_turn
 from chat.turns.stop import stop_conversation, stop_turn
 from chat.ws.telling import Telling
-
-logger = logging.getLogger(__name__)
 
 SUBPROTOCOL = "chat"
 SLOW = 4408
@@ -118,7 +113,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):
             await self._refuse(problem)
 
     async def _refuse(self, problem: Exception) -> None:
-        error = _told(problem)
+        error = wire.told(problem, type(self).__name__)
         with suppress(Exception):  # it may have left
             await self._send(server_frame("error", wire.content_of(error)))
         await self._end(4000 + wire.status_of(error))
@@ -146,7 +141,8 @@ class ThreadConsumer(AsyncWebsocketConsumer):
             await self._act(frame)
         except Exception as problem:
             with suppress(OSError, TimeoutError):
-                await self._send(server_frame("error", wire.content_of(_told(problem)), ref))
+                error = wire.told(problem, type(self).__name__)
+                await self._send(server_frame("error", wire.content_of(error), ref))
 
     async def _act(self, frame: ClientFrame) -> None:
         scope = self.grant.scope
@@ -176,14 +172,3 @@ class ThreadConsumer(AsyncWebsocketConsumer):
         if self.task is not None:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
-
-
-def _told(problem: Exception) -> ChatError:
-    """What the client is told of an error; what is ours is logged."""
-    if isinstance(problem, ChatError):
-        return problem
-    if isinstance(problem, UNAVAILABLE):
-        logger.error("a socket: the database does not answer", extra=event("database_away"))
-        return Unavailable()
-    logger.error("a socket failed", exc_info=problem, extra=event("socket_failed", problem=type(problem).__name__))
-    return InternalError()
