@@ -48,6 +48,8 @@ def headers_of(error: errors.ChatError) -> dict[str, str]:
         headers["Retry-After"] = RETRY_AFTER
     if status_of(error) == 429:
         headers["Retry-After"] = str(error.details["retry_after"])
+    if status_of(error) == 405:
+        headers["Allow"] = error.details["allow"]
     if status_of(error) == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return headers

@@ -208,7 +208,7 @@ async def _serve(
 ) -> None:
     try:
         if scope["method"] != method:
-            raise MethodNotAllowed
+            raise MethodNotAllowed(allow=method)
         body = await _read_body(scope, receive)
         try:
             grant = await in_thread(authenticate, scope, body)
