@@ -169,6 +169,8 @@ def test_a_turn_is_sent_streamed_resumed_and_read_under_another_prefix(badge: ht
     assert share["path"].startswith("/assistant/api/shared/")
     anybody = httpx.get(badge.base_url.join(share["path"]))
     assert len(anybody.json()["messages"]) == 2
+    shown = httpx.get(badge.base_url.join(share["path"].replace("/api/", "/")))
+    assert (shown.status_code, "w5" in shown.text) == (200, True), shown.text
     assert badge.get("/api/search/", params={"q": "w4"}).json()["results"]
     assert badge.get("/api/docs/").status_code == 200
     assert "/assistant/api/chat" in badge.get("/api/schema/", params={"format": "json"}).text
