@@ -150,7 +150,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):
             body = validated({**frame.submit, "id": str(self.thread)}, ChatBody, "submit")
             turn = await (go_on(scope, body) if is_repost(body) else start_turn(scope, body))
             await self._send(server_frame("turn", turns.shown(turn), frame.ref))
-            await self.telling.tell(turn)  # one that had ended is replayed from its start
+            self.telling.tell_soon(turn)  # one that had ended is replayed from its start
         elif frame.stop is not None:
             if frame.stop.turn is not None:
                 await self._require_own(frame.stop.turn)

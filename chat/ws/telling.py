@@ -85,6 +85,11 @@ class Telling:
                 if turn.status == TurnStatus.STREAMING:
                     self._begin(turn)
 
+    def tell_soon(self, turn: StoredTurn) -> None:
+        """The same, without waiting for it: what is told already may take as long as the client does to read it."""
+        if not self._over:
+            self._tasks.create_task(self.tell(turn))
+
     def _begin(self, turn: StoredTurn) -> None:
         """Tell the chunks of the leg that the turn is in, behind those of the legs before."""
         before = self._streams.get(turn.pk)
