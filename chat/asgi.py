@@ -3,8 +3,8 @@
     from chat.asgi import with_chat
     application = with_chat(get_asgi_application())
 
-Streaming paths go to their endpoints, all else to the application; live turns are ended and stored before the
-process exits.
+Streaming paths and probes go to their endpoints, all else to the application; live turns are ended and stored before
+the process exits.
 """
 
 from __future__ import annotations

@@ -234,7 +234,7 @@ async def _serve(
                     async with asyncio.timeout(GOODBYE_SECONDS):
                         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return
-    await _send(send, wire.status_of(error), wire.body_of(error), wire.headers_of(error))
+    await send_whole(send, wire.status_of(error), wire.body_of(error), wire.headers_of(error))
 
 
 async def _read_body(scope: dict[str, Any], receive: Receive) -> bytes:
@@ -318,10 +318,10 @@ async def _cut(send: Send, gone: asyncio.Future[None]) -> None:
 
 async def _send_answer(send: Send, answer: Answer) -> None:
     body = b"" if answer.body is None else orjson.dumps(answer.body, default=str)
-    await _send(send, answer.status, body, {"Cache-Control": "no-store"})
+    await send_whole(send, answer.status, body, {"Cache-Control": "no-store"})
 
 
-async def _send(send: Send, status: int, body: bytes, headers: dict[str, str]) -> None:
+async def send_whole(send: Send, status: int, body: bytes, headers: dict[str, str]) -> None:
     fields = {"Content-Length": str(len(body)), **headers}
     if body:
         fields["Content-Type"] = "application/json"

@@ -207,8 +207,3 @@ async def test_another_method_is_a_405_in_our_shape_that_says_which_is_allowed(
     refused = await client.request("PUT", path, {})
     assert (refused.status, refused.json()["error"]["code"]) == (405, "method_not_allowed")
     assert refused.headers["allow"].split(", ")[0] == method
-
-
-async def test_the_probes_answer(client: Client) -> None:
-    assert await get(client, "/healthz") == {"status": "ok"}
-    assert await get(client, "/readyz") == {"status": "ok"}
