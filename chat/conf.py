@@ -80,8 +80,9 @@ DEFAULTS: dict[str, Any] = {
     "LISTEN_CHECK_SECONDS": 5.0,
     # Bytes of chunks that wait for a commit before the agents have to wait, too.
     "PENDING_BYTES": 16 * 1024 * 1024,
-    # Requests (and frames of sockets) that one user may make a minute, those of nobody's from one address, and logins
-    # that may fail from one address; in each process. 0: no bound.
+    # Requests (and handshakes and frames of sockets) that one user may make a minute, those of nobody's from one
+    # address, and logins that may fail from one address; in each process. 0: no bound. Where nobody's are too many, a
+    # token or session from there that was not good in this process before is not looked at.
     "REQUESTS_A_MINUTE": 0,
     "STRANGERS_A_MINUTE": 300,
     "LOGINS_A_MINUTE": 30,

@@ -28,6 +28,13 @@ class Throttle:
 
     def take(self, key: Hashable) -> None:
         """One request more of ``key``. Raises TooManyRequests."""
+        self._take(key, 1)
+
+    def require(self, key: Hashable) -> None:
+        """Raises TooManyRequests where ``take`` would, and takes nothing."""
+        self._take(key, 0)
+
+    def _take(self, key: Hashable, number: int) -> None:
         most = conf.get(self._setting)
         if not most:
             return
@@ -35,7 +42,7 @@ class Throttle:
             now = self._clock()
             left, then = self._buckets.pop(key, (float(most), now))
             left = min(most, left + (now - then) * most / 60)
-            self._buckets[key] = (max(0.0, left - 1) if left >= 1 else left, now)
+            self._buckets[key] = (left - number if left >= 1 else left, now)
             if len(self._buckets) > KNOWN:
                 self._buckets.popitem(last=False)
         if left < 1:

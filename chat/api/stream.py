@@ -21,8 +21,8 @@ import orjson
 from django.http import HttpRequest, HttpResponse
 
 from chat import conf
-from chat.access import throttle
 from chat.access.authentication import authenticate
+from chat.access.callers import caller_of_scope
 from chat.access.grants import Grant
 from chat.api import errors as wire
 from chat.api.turns import shown
@@ -30,7 +30,6 @@ from chat.errors import (
     AccessLost,
     BodyTooLarge,
     MethodNotAllowed,
-    NotAuthenticated,
     ThreadNotFound,
     TurnNotFound,
 )
@@ -209,13 +208,11 @@ async def _serve(
     try:
         if scope["method"] != method:
             raise MethodNotAllowed(allow=method)
-        body = await _read_body(scope, receive)
-        try:
+        caller = caller_of_scope(scope)
+        with caller.counted():
+            body = await _read_body(scope, receive)
             grant = await in_thread(authenticate, scope, body)
-        except NotAuthenticated:
-            throttle.strangers.take((scope.get("client") or ("",))[0])
-            raise
-        throttle.requests.take(grant.scope.user_id)
+        caller.let_in(grant.scope.user_id)
         asked = Asked(grant, body, parse_qs(scope["query_string"].decode("latin-1")), dict(scope["headers"]))
         answer = await endpoint(asked, **kwargs)
     except ClientGone:

@@ -24,9 +24,10 @@ from rest_framework.views import APIView
 from chat import conf
 from chat.access import throttle
 from chat.access.authentication import authenticators
+from chat.access.callers import caller_of
 from chat.access.scopes import scope_of
 from chat.api import errors as wire
-from chat.errors import BodyTooLarge, InvalidInput, NotAuthenticated
+from chat.errors import BodyTooLarge, InvalidInput
 from chat.protocol import sanitize
 from chat.protocol.requests import lenient, parse
 from chat.store.scope import Scope
@@ -57,16 +58,14 @@ class ChatView(APIView):
         return authenticators()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        try:
+        caller = caller_of(request)
+        with caller.counted():
             super().initial(request, *args, **kwargs)
-        except (APIException, NotAuthenticated):
-            throttle.strangers.take(request.META.get("REMOTE_ADDR"))
-            raise
         # Nobody is None where the host's UNAUTHENTICATED_USER says so.
         if request.user is not None and request.user.is_authenticated:
-            throttle.requests.take(request.user.pk)
+            caller.let_in(request.user.pk)
         else:
-            throttle.strangers.take(request.META.get("REMOTE_ADDR"))
+            throttle.strangers.take(caller.address)
 
     def asker(self) -> Scope:
         """What the one who asks may see."""

@@ -2,8 +2,8 @@
 
 Never generates inside a handler: a submit begins a run of the process, which goes on without the socket. Refused
 sockets are accepted first, so that a page can read the code: it is 4000 and the HTTP status of the same error (4400,
-4401, 4404, 4410, 4503 …); 4408 for a client that does not read, 1012 when the process ends. A foreign origin gets no
-socket at all (403).
+4401, 4404, 4410, 4429, 4503 …); 4408 for a client that does not read, 1012 when the process ends. A foreign origin
+gets no socket at all (403).
 
 Without ``after`` a socket is told the turns that have not ended and those to come; ``after=<cursor>`` brings what
 follows that chunk, and the turns behind that one, ended or not (``0-0``: all of them).
@@ -22,6 +22,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from chat import conf
 from chat.access import throttle
 from chat.access.authentication import authenticate_socket
+from chat.access.callers import Caller, caller_of_scope
 from chat.access.grants import Grant
 from chat.api import errors as wire
 from chat.api import turns
@@ -61,7 +62,9 @@ class ThreadConsumer(AsyncWebsocketConsumer):
         protocol = SUBPROTOCOL if SUBPROTOCOL in offered else None
         try:
             cursor = self._after()
-            self.grant, self.thread, begun = await in_thread(self._admit, cursor)
+            caller = caller_of_scope(dict(self.scope))
+            with caller.counted():
+                self.grant, self.thread, begun = await in_thread(self._admit, caller, cursor)
             after = cursor.seq if cursor else 0
             frames = None
             # Nobody who has read an ended turn to its end needs its log, and it may be pruned by now.
@@ -83,8 +86,9 @@ class ThreadConsumer(AsyncWebsocketConsumer):
         given = parse_qs(self.scope["query_string"].decode("latin-1")).get("after")
         return parse_cursor(given[-1]) if given else None
 
-    def _admit(self, after: Cursor | None) -> tuple[Grant, UUID, StoredTurn | None]:
+    def _admit(self, caller: Caller, after: Cursor | None) -> tuple[Grant, UUID, StoredTurn | None]:
         grant = authenticate_socket(dict(self.scope))
+        caller.let_in(grant.scope.user_id)
         name = checked_name(self.scope["url_route"]["kwargs"]["thread_id"], "thread_id")
         thread = find_thread(grant.scope, name)
         if after is None:

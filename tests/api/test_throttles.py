@@ -11,6 +11,7 @@ from django.test import Client as Browser
 from chat.access import throttle
 from chat.access.throttle import KNOWN, Throttle
 from chat.errors import TooManyRequests
+from chat.models import ApiToken
 from chat.testing.client import Client
 from tests.ws.sockets import socket
 
@@ -30,7 +31,7 @@ async def test_a_user_who_asks_too_much_is_refused_everywhere_and_others_are_not
     settings.CHAT_REQUESTS_A_MINUTE = 3
     async with socket(client, "/ws/threads/t1/") as opened:
         statuses = [(await client.request("GET", "/api/threads/")).status for _ in range(4)]
-        assert statuses == [200, 200, 200, 429]
+        assert statuses == [200, 200, 429, 429], "the handshake was the first"
         for method, path in [("GET", "/api/threads/"), ("GET", "/api/chat/t1/stream"), ("POST", "/api/chat")]:
             refused = await client.request(method, path, {"id": "t1"})
             assert (refused.status, refused.json()["error"]["code"]) == (429, "too_many_requests")
@@ -48,6 +49,36 @@ async def test_a_stranger_s_guesses_are_counted(settings: Any, path: str, transa
     guesses = [(await Client({"authorization": f"Bearer {n}"}).request("GET", path)).status for n in range(4)]
     assert guesses[2:] == [429, 429]
     assert set(guesses[:2]) <= {401, 404}
+
+
+async def test_where_strangers_guess_too_much_no_guess_is_looked_up_and_who_is_in_stays_in(
+    client: Client, other_client: Client, settings: Any, django_db_blocker: Any
+) -> None:
+    paths = ("/api/threads/", "/api/chat/t1/stream")
+    settings.CHAT_STRANGERS_A_MINUTE = 2
+    assert (await client.request("GET", paths[0])).status == 200
+    for guess in range(2):
+        await Client({"authorization": f"Bearer {guess}"}).request("GET", paths[guess])
+    with django_db_blocker.block():
+        for headers in ({"authorization": "Bearer 3"}, {"cookie": "sessionid=3"}):
+            assert [(await Client(headers).request("GET", path)).status for path in paths] == [429, 429]
+    assert [(await client.request("GET", path)).status for path in paths] == [200, 204]
+    assert (await other_client.request("GET", paths[0])).status == 429, "the first look at it is a statement, too"
+    await ApiToken.objects.aupdate(revoked_at="2026-01-01T00:00:00Z")
+    await client.request("GET", paths[0])
+    with django_db_blocker.block():
+        assert (await client.request("GET", paths[0])).status == 429
+
+
+async def test_a_handshake_is_counted(client: Client, settings: Any) -> None:
+    await client.request("POST", "/api/threads/", {"id": "t1"})
+    settings.CHAT_STRANGERS_A_MINUTE = settings.CHAT_REQUESTS_A_MINUTE = 2
+    for asker, code in ((Client({}), 4401), (client, None)):
+        for expected in (code, code, 4429):
+            async with socket(asker, "/ws/threads/t1/") as opened:
+                if expected:
+                    assert await opened.hear() is not None
+                    assert (await opened.hear(), opened.code) == (None, expected)
 
 
 def test_failed_logins_are_counted_and_a_good_one_is_not(user: AbstractUser, settings: Any) -> None:
