@@ -229,6 +229,8 @@ class Unavailable(ChatError):
 
 
 class MethodNotAllowed(ChatError):
+    """``details["allow"]`` is the method that the address takes."""
+
     code = "method_not_allowed"
     message = "This address does not take that method."
 

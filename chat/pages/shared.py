@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
@@ -16,6 +17,7 @@ from chat.protocol.requests import checked_name
 from chat.store.shares import read_share
 
 
+@login_not_required  # where the host has LoginRequiredMiddleware
 @require_safe
 @never_cache  # once it is revoked, it shows nothing, and at once
 def shared(request: HttpRequest, secret: str) -> HttpResponse:
