@@ -31,7 +31,7 @@ def conversation(value: Any, at: str) -> Conversation:
     last = found.get("current_node")
     messages = ordered(tree.messages.values(), tree.place.get(last) if isinstance(last, str) else None, f"{at}.mapping")
     for message in messages:
-        message.parts = repaired(message.parts)
+        message.parts = repaired(message.parts, message.key)
     created = moment(found.get("create_time"), f"{at}.create_time")
     updated = moment(found.get("update_time"), f"{at}.update_time")
     return Conversation(

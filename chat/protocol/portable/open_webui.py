@@ -77,7 +77,7 @@ def _message(key: str, message: dict[str, Any], at: str) -> Said | None:
         key=key,
         parent=parent,
         role=role,
-        parts=repaired([*(_answer(content, key) if role == "assistant" else _text(content)), *_extra(message)]),
+        parts=repaired([*(_answer(content, key) if role == "assistant" else _text(content)), *_extra(message)], key),
         created_at=moment(seconds, f"{at}.timestamp"),
         metadata={"model": model} if model else {},
         model=model,
