@@ -70,6 +70,8 @@ DEFAULTS: dict[str, Any] = {
     # Days for which a link to a thread is good where its maker says nothing, and at most. 0: until it is revoked.
     "SHARE_DAYS": 30,
     "SHARE_MOST_DAYS": 0,
+    # Links that are good which one user may have: each keeps a copy of its thread. 0: nobody makes any.
+    "SHARES_OF_USER": 100,
     # Bearer tokens that one user may have.
     "TOKENS_OF_USER": 50,
     # Seconds for which the log of an ended turn is kept; a replay is made from its parts then.

@@ -50,7 +50,9 @@ class Shared(ChatView):
         return []  # who has a revoked token as well may read it, too
 
     def get(self, request: Request, secret: str) -> HttpResponse:
-        response = answer(read_share(checked_name(secret, "secret")))
+        shown = read_share(checked_name(secret, "secret"))
+        messages = [{name: one[name] for name in one if name != "html"} for one in shown["messages"]]
+        response = answer({**shown, "messages": messages})
         # It is not to be found by those who were not given it, nor to be told to others by a browser.
         response["X-Robots-Tag"] = "noindex"
         response["Referrer-Policy"] = "no-referrer"

@@ -92,7 +92,8 @@ class ChatView(APIView):
     def number(self, name: str, default: int, *, most: int) -> int:
         """A whole number from 1 to ``most`` in the query string. Raises InvalidInput."""
         text = self.request.query_params.get(name, str(default))
-        if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= most):
+        # Not more digits than a row's number has: int() would refuse thousands of them.
+        if not (text.isascii() and text.isdigit() and len(text) < 20 and 1 <= int(text) <= most):
             raise InvalidInput(name, f"{name} is a whole number from 1 to {most}.")
         return int(text)
 

@@ -108,6 +108,8 @@ async def test_the_list_is_filtered_by_title_literally(
         "limit=x",
         "limit=201",
         "limit=" + "9" * 400,
+        "limit=" + "0" * 19 + "1000000",
+        "limit=" + "0" * 19 + "1" + "0" * 4300,
         "after=x",
         "after=2026-01-01~x",
         "archived=maybe",
