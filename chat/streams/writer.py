@@ -63,10 +63,10 @@ class Pending:
 
 
 class Writer:
-    """Use ``writer()``: there is one a process. ``on_lost`` is called with turns whose epoch has moved on."""
+    """Use ``writer()``: there is one a process. ``on_lost`` is called with a turn and the epoch that it has left."""
 
     def __init__(self) -> None:
-        self.on_lost: Callable[[int], None] = lambda turn: None
+        self.on_lost: Callable[[int, int], None] = lambda turn, epoch: None
         self._pending: dict[int, Pending] = {}
         self._in_flight: dict[int, Pending] = {}
         self._next_seq: dict[int, int] = {}
@@ -175,7 +175,7 @@ class Writer:
             if turn in taken:
                 pending.stream.publish(pending.first_seq, pending.chunks)
             else:
-                self.on_lost(turn)
+                self.on_lost(turn, pending.epoch)
 
     def _tell(self) -> None:
         self._progress.set()

@@ -85,9 +85,9 @@ def _renew(loop: asyncio.AbstractEventLoop) -> None:
     ours = run.live_turns()
     if not ours:
         return
-    leases = {lease.turn: lease for lease in renew(ours)}
-    for turn, _ in ours:
-        if turn not in leases:
-            loop.call_soon_threadsafe(run.lost, turn)
-        elif leases[turn].stop_requested:
+    leases = {(lease.turn, lease.epoch): lease for lease in renew(ours)}
+    for turn, epoch in ours:
+        if (turn, epoch) not in leases:
+            loop.call_soon_threadsafe(run.lost, turn, epoch)
+        elif leases[turn, epoch].stop_requested:
             loop.call_soon_threadsafe(run.cancel, turn, TurnStatus.STOPPED)
