@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
+from psycopg import AsyncConnection
 
 from chat.models import Message, Turn, TurnStatus
 from chat.store.begin import NewUserMessage, begin_turn
 from chat.store.scope import Scope
-from chat.store.stream_log import LogRow, append
+from chat.store.sql import listen_parameters
+from chat.store.stream_log import STOP_CHANNEL, LogRow, append
 from chat.store.threads import open_thread
 from chat.store.turns import StoredTurn
 from chat.testing.client import Client, Stream, said
@@ -95,6 +97,20 @@ async def test_a_cursor_beyond_the_end_and_one_that_was_pruned_are_gone(client: 
     assert (beyond.status, beyond.json()["error"]["code"]) == (410, "cursor_gone")
     at_the_end = await client.request("GET", f"/api/turns/{pk}/stream?after={pk}-{len(chunks)}")
     assert at_the_end.body == b"data: [DONE]\n\n"
+
+
+async def test_a_send_that_waits_for_a_stop_asks_for_it_once(client: Client, settings: Any) -> None:
+    settings.CHAT_AGENT = "tests.turns.agents.Stubborn"  # which takes a second to be stopped
+    async with await AsyncConnection.connect(**listen_parameters(), autocommit=True) as line:
+        await line.execute(f"LISTEN {STOP_CHANNEL}")
+        first = asyncio.create_task(client.send("t1", "Hello", "m1"))
+        while not live_turns():
+            await asyncio.sleep(0.01)
+        second = asyncio.create_task(client.send("t1", "Hello", "m2", on_busy="stop"))
+        assert (await first).chunks()[-1] == {"type": "abort"}
+        assert len([told async for told in line.notifies(timeout=0.2)]) == 1
+        await client.request("POST", "/api/chat/t1/stop")
+        await second
 
 
 def dead_turn(asker: Scope, chunks: list[bytes], turn_id: str = "dead") -> StoredTurn:
