@@ -59,9 +59,9 @@ class Run:
     def __init__(self, turn: StoredTurn, progress: Progress | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.turn = turn
+        self._draft = Draft.resumed(turn, progress) if progress else Draft()
         self.stream = open_stream(turn.pk, progress.log if progress else ())
         self._log = writer()
-        self._draft = Draft.resumed(turn, progress) if progress else Draft()
         self._calls = progress.calls if progress else []
         self._heard_at = loop.time()
         self._told: asyncio.Future[Outcome] = loop.create_future()
@@ -86,11 +86,11 @@ class Run:
         logger.info("turn %s begins to run", self.turn.pk, extra=self._event("turn_begun"))
         measure("chat_turns_begun_total")
         measure("chat_live_runs", 1)
-        opening = envelope.opening(self.turn)
-        self._draft.apply(opening)
-        self._show([*opening, *self._draft.decided(self._calls)])
         ended = Ended.NO
         try:
+            opening = envelope.opening(self.turn)
+            self._draft.apply(opening)
+            self._show([*opening, *self._draft.decided(self._calls)])
             with span("chat.turn", turn=self.turn.pk, conversation=self.turn.conversation) as tell:
                 outcome = await self._outcome()
                 tell({"status": outcome.status.value, "code": outcome.error_code})

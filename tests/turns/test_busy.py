@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -185,3 +186,20 @@ async def test_a_run_that_is_stopped_before_its_first_step_still_ends(client: Cl
     assert [chunk["type"] for chunk in stream.chunks()][:: len(stream.chunks()) - 1] == ["start", "abort"]
     assert live_turns() == []
     await sync_to_async(assert_invariants)()
+
+
+async def test_a_run_that_cannot_say_its_first_word_gives_its_place_back(client: Client, asker: Scope) -> None:
+    """Else its lease would be renewed for ever, its thread busy for ever, and a drain would never end."""
+
+    class Untellable(str):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    turn = await sync_to_async(dead_turn)(asker, [])
+    run = start_run(replace(turn, assistant_message_id=Untellable()))
+    with pytest.raises(RuntimeError):
+        await asyncio.wait_for(run.task, 10)
+    assert live_turns() == []
+    assert await sync_to_async(recover_expired)() == [turn.pk]
+    stream = await client.request("GET", f"/api/turns/{turn.pk}/stream")
+    assert stream.chunks()[-1] == {"type": "abort"}
