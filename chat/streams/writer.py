@@ -22,7 +22,7 @@ from chat import conf
 from chat.errors import Unavailable
 from chat.store import stream_log
 from chat.store.crossing import DedicatedThread
-from chat.store.sql import UNAVAILABLE, DatabaseError
+from chat.store.sql import UNAVAILABLE
 from chat.store.stream_log import LogRow
 from chat.streams.hub import TurnStream
 from chat.telemetry import commit, event, measure
@@ -159,7 +159,7 @@ class Writer:
                 logger.warning("the log of %d turns waits for the database", len(batch), extra=told)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
-            except DatabaseError as problem:
+            except Exception as problem:  # of PostgreSQL, or of what comes before it
                 if len(batch) > 1:  # one bad row must not cost the others their log
                     for turn, pending in batch.items():
                         await self._commit({turn: pending})
