@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from uuid import UUID
@@ -18,6 +19,8 @@ from chat.streams.threads import Restored, age, watch
 from chat.turns.read import read_frames
 
 ENDED_STATUSES = frozenset(status.value for status in ENDED)
+# How many turns that are over a socket knows not to tell again, as when their send is retried.
+REMEMBERED = 16
 # Older than any turn.
 BEFORE = (-1, 0, 0)
 
@@ -37,6 +40,7 @@ class Telling:
         self._legs: dict[int, int] = {}  # by turn: behind which chunk the leg began that is told
         self._positions: dict[int, int] = {}
         self._told: dict[int, tuple[int, int, int]] = {}
+        self._ended: deque[int] = deque()
         self._moved = asyncio.Event()
         self._turn = asyncio.Lock()
         self._over = False
@@ -81,10 +85,20 @@ class Telling:
                     self._begin(turn)  # it began, or went on, and came to its end while nobody looked
                 await self._rest(turn)
                 await self._send(server_frame("turn", turns.shown(turn)))
+                if turn.ended:
+                    self._forget(turn.pk)
             else:
                 await self._send(server_frame("turn", turns.shown(turn)))
                 if turn.status == TurnStatus.STREAMING:
                     self._begin(turn)
+
+    def _forget(self, turn: int) -> None:
+        """Keep nothing of a turn that is over and told: a socket may stay for days."""
+        for kept in (self._streams, self._legs, self._positions):
+            kept.pop(turn, None)
+        self._ended.append(turn)
+        if len(self._ended) > REMEMBERED:
+            self._told.pop(self._ended.popleft(), None)
 
     def _begin(self, turn: StoredTurn) -> None:
         """Tell the chunks of the leg that the turn is in, behind those of the legs before."""
