@@ -30,18 +30,20 @@ logger = logging.getLogger(__name__)
 PRUNE_SECONDS = 60.0
 
 _threads: list[threading.Thread] = []
+_loop: asyncio.AbstractEventLoop | None = None  # where the turns run whose leases are renewed
 _told_to_end = threading.Event()
 # What else is done at each beat, in its thread; a worker registers here.
 also: list[Callable[[], object]] = []
 
 
 def start_heartbeat() -> None:
-    """See to it that this process has a pulse, for the running loop."""
+    """See to it that this process has a pulse, for the running loop: it beats on for another that comes after."""
+    global _loop
+    _loop = asyncio.get_running_loop()
     if not any(thread.is_alive() for thread in _threads):
         _told_to_end.clear()
-        loop = asyncio.get_running_loop()
         _threads[:] = [
-            threading.Thread(target=_beat, args=(loop,), name="chat-heartbeat", daemon=True),
+            threading.Thread(target=_beat, name="chat-heartbeat", daemon=True),
             threading.Thread(target=_prune, name="chat-pruning", daemon=True),
         ]
         for thread in _threads:
@@ -56,10 +58,12 @@ def stop_heartbeat() -> None:
     _threads.clear()
 
 
-def _beat(loop: asyncio.AbstractEventLoop) -> None:
+def _beat() -> None:
     try:
         while not _told_to_end.wait(conf.get("LEASE_SECONDS") / 3):
             try:
+                loop = _loop
+                assert loop is not None
                 _renew(loop)
                 while recover_expired() or end_overdue():  # a batch; our own leases must not wait for many of them
                     _renew(loop)

@@ -19,7 +19,7 @@ from chat.store.threads import open_thread
 from chat.streams import hub
 from chat.testing.client import Client, said
 from chat.testing.held import held_at
-from chat.turns.heartbeat import stop_heartbeat
+from chat.turns.heartbeat import start_heartbeat, stop_heartbeat
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
@@ -77,6 +77,23 @@ async def next_beat() -> datetime:
             await asyncio.sleep(0.02)
     assert now
     return now
+
+
+async def test_the_pulse_of_a_loop_that_is_gone_beats_for_the_one_that_came_after(
+    client: Client, settings: Any
+) -> None:
+    async def another() -> None:
+        start_heartbeat()
+
+    stop_heartbeat()
+    settings.CHAT_LEASE_SECONDS = 0.3
+    await asyncio.to_thread(asyncio.run, another())
+    answer = asyncio.create_task(client.send("t1", "/hang", "m1"))
+    while not await Turn.objects.filter(status="streaming").aexists():
+        await asyncio.sleep(0.01)
+    await Turn.objects.aupdate(stop_requested_at="2026-01-01T00:00Z")  # nobody is notified
+    chunks = (await asyncio.wait_for(answer, 10)).chunks()
+    assert chunks[-1] == {"type": "abort"}
 
 
 async def test_the_live_turn_of_a_deleted_thread_is_stopped(client: Client) -> None:
