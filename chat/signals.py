@@ -2,8 +2,9 @@
 
 Sent behind the commit that made them, by the process that committed, in order, from a thread of their own: a receiver
 that fails is logged, one that is slow delays only other receivers, and neither harms a turn. Receivers may use the
-database, and may be ``async def``. At most once: a process that is killed tells nobody of its last commits, so what
-must be complete is read from ``chat_turns``.
+database, and may be ``async def``. At most once: a process that is killed tells nobody of its last commits, and one in
+which 5,000 beginnings and ends wait for receivers that are too slow leaves further ones out, so what must be complete
+is read from ``chat_turns``.
 
 Both bring ``turn`` (its primary key), ``turn_id``, ``thread_id`` or ``copilot_chat_id`` (UUIDs, the other is None),
 ``user_id``, ``trigger`` and ``model``; the sender is the model ``Turn``. Texts of messages are not among it.

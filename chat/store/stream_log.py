@@ -145,22 +145,31 @@ def read_log(turn: int) -> list[bytes]:
     return [chunk for position in read_news({turn: 0}) for chunk in position.chunks]
 
 
-def prune(seconds: float) -> int:
-    """Delete the logs of turns that ended more than ``seconds`` ago, a thousand turns at a time; how many turns."""
+def prune(seconds: float, most: int = 100) -> int:
+    """Delete the logs of turns that ended more than ``seconds`` ago, of ``most`` turns at a time; how many turns.
+
+    Race: any number of processes that prune. SKIP LOCKED gives each turn to one of them, and none waits for another.
+    """
     pruned = row(
         """
-        WITH old AS (
+        WITH RECURSIVE logged (id) AS (  -- turns that have a log, up to the first that has ended
+            SELECT min(turn_id) FROM chat_stream_events
+             UNION ALL
+            SELECT (SELECT min(e.turn_id) FROM chat_stream_events e WHERE e.turn_id > logged.id)
+              FROM logged JOIN chat_turns t ON t.id = logged.id WHERE t.finished_at IS NULL
+        ), old AS (
             SELECT id FROM chat_turns t
-             WHERE t.id >= (SELECT min(turn_id) FROM chat_stream_events)  -- not all that ever were
+             WHERE t.id >= (SELECT max(id) FROM logged)  -- not all that ever were, or since one that waits for days
                AND t.finished_at < clock_timestamp() - make_interval(secs => %(seconds)s)
                AND EXISTS (SELECT FROM chat_stream_events e WHERE e.turn_id = t.id)
-             ORDER BY t.id LIMIT 1000
+             ORDER BY t.id LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED
         ), gone AS (
             DELETE FROM chat_stream_events WHERE turn_id IN (SELECT id FROM old) RETURNING turn_id
         )
         SELECT count(DISTINCT turn_id) AS number FROM gone
         """,
         seconds=seconds,
+        most=most,
     )
     assert pruned is not None
     return int(pruned["number"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from functools import cache
 from typing import Any
@@ -17,6 +18,10 @@ from chat.store.turns import StoredTurn
 from chat.telemetry import event
 
 logger = logging.getLogger(__name__)
+
+# Beginnings and ends that wait for receivers who are slower than the turns, some KB each; further ones are not told.
+MOST_UNTOLD = 5_000
+_places = threading.BoundedSemaphore(MOST_UNTOLD)
 
 
 def started(turn: StoredTurn) -> StoredTurn:
@@ -51,14 +56,23 @@ def _tell(signal: Signal, turn: StoredTurn, **facts: Any) -> None:
 
 
 def _hand_over(signal: Signal, facts: dict[str, Any]) -> None:
+    if not _places.acquire(blocking=False):
+        _not_told(facts, "they are too slow")
+        return
     try:
         _thread().submit(_send, signal, facts)
     except RuntimeError:  # the interpreter is about to exit
-        told = event("receivers_not_told", turn=facts["turn"])
-        logger.warning("turn %s: its receivers were not told, the process ends", facts["turn"], extra=told)
+        _places.release()
+        _not_told(facts, "the process ends")
+
+
+def _not_told(facts: dict[str, Any], why: str) -> None:
+    told = event("receivers_not_told", turn=facts["turn"])
+    logger.warning("turn %s: its receivers were not told, %s", facts["turn"], why, extra=told)
 
 
 def _send(signal: Signal, facts: dict[str, Any]) -> None:
+    _places.release()
     close_old_connections()
     try:
         signal.send_robust(Turn, **facts)  # which logs what a receiver raises

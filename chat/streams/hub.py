@@ -118,10 +118,10 @@ _streams: dict[int, TurnStream] = {}
 
 def open_stream(turn: int, log: Sequence[bytes] = ()) -> TurnStream:
     """The stream of a turn that begins to run in this process, or goes on behind its ``log``; readers may wait for it
-    already.
+    already. Not that of the leg before, which may not have come to its end here: its readers do, and no further.
     """
     stream = _streams.get(turn)
-    if stream is None or stream.ended:
+    if stream is None or stream.ended or not stream.followed:
         stream = _streams[turn] = TurnStream(turn)
     stream.followed = False
     stream.publish(1, log)
@@ -129,23 +129,32 @@ def open_stream(turn: int, log: Sequence[bytes] = ()) -> TurnStream:
     return stream
 
 
-def find_stream(turn: int) -> TurnStream | None:
-    """The stream of a turn that runs here, ended here a moment ago, or is followed here and was read."""
+def find_stream(turn: int, since: int = 0) -> TurnStream | None:
+    """The stream of a turn that runs here, ended here a moment ago, or is followed here and was read. ``since``: behind
+    which chunk the leg began that is wanted.
+    """
     stream = _streams.get(turn)
-    return stream if stream is not None and stream.known else None
+    return stream if stream is not None and stream.known and not _is_of_leg_before(stream, since) else None
 
 
-async def follow(turn: int) -> TurnStream:
+async def follow(turn: int, since: int = 0) -> TurnStream:
     """The stream of a turn that does not run here, with all that its log holds so far.
 
     Registered before it is read, so that news that comes meanwhile is not missed.
     """
-    stream = _streams.setdefault(turn, TurnStream(turn, followed=True))
+    stream = _streams.get(turn)
+    if stream is None or _is_of_leg_before(stream, since):
+        stream = _streams[turn] = TurnStream(turn, followed=True)
     try:
         await refresh([turn])
     finally:
         _forget_later(stream)  # the last reader to leave does, but there may be none to come
     return stream
+
+
+def _is_of_leg_before(stream: TurnStream, since: int) -> bool:
+    """Whether a run feeds the stream that has not heard yet of the end of its leg, which is behind chunk ``since``."""
+    return not stream.followed and stream.last_seq < since
 
 
 async def refresh(turns: Iterable[int] | None = None) -> None:
@@ -201,9 +210,12 @@ def _forget_later(stream: TurnStream) -> None:
 
 async def hand_over(stream: TurnStream) -> None:
     """Another process has taken the turn, and perhaps ended it: what follows comes from its log."""
+    if _streams.get(stream.turn) is not stream:  # it goes on here, in another stream
+        stream.end()
+        return
     stream.followed = True
     if stream.readers:
         with suppress(*UNAVAILABLE):  # the next wake-up reads it
             await refresh([stream.turn])
     else:
-        _streams.pop(stream.turn, None)
+        _forget(stream)

@@ -22,7 +22,7 @@ from chat import conf
 from chat.errors import Unavailable
 from chat.store import stream_log
 from chat.store.crossing import DedicatedThread
-from chat.store.sql import UNAVAILABLE, DatabaseError
+from chat.store.sql import UNAVAILABLE
 from chat.store.stream_log import LogRow
 from chat.streams.hub import TurnStream
 from chat.telemetry import commit, event, measure
@@ -63,10 +63,10 @@ class Pending:
 
 
 class Writer:
-    """Use ``writer()``: there is one a process. ``on_lost`` is called with turns whose epoch has moved on."""
+    """Use ``writer()``: there is one a process. ``on_lost`` is called with a turn and the epoch that it has left."""
 
     def __init__(self) -> None:
-        self.on_lost: Callable[[int], None] = lambda turn: None
+        self.on_lost: Callable[[int, int], None] = lambda turn, epoch: None
         self._pending: dict[int, Pending] = {}
         self._in_flight: dict[int, Pending] = {}
         self._next_seq: dict[int, int] = {}
@@ -159,7 +159,7 @@ class Writer:
                 logger.warning("the log of %d turns waits for the database", len(batch), extra=told)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
-            except DatabaseError as problem:
+            except Exception as problem:  # of PostgreSQL, or of what comes before it
                 if len(batch) > 1:  # one bad row must not cost the others their log
                     for turn, pending in batch.items():
                         await self._commit({turn: pending})
@@ -175,7 +175,7 @@ class Writer:
             if turn in taken:
                 pending.stream.publish(pending.first_seq, pending.chunks)
             else:
-                self.on_lost(turn)
+                self.on_lost(turn, pending.epoch)
 
     def _tell(self) -> None:
         self._progress.set()

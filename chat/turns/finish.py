@@ -49,7 +49,8 @@ async def finish(turn: StoredTurn, outcome: Outcome, stream: TurnStream, draft: 
         status = TurnStatus.AWAITING_APPROVAL
     closing, finish_reason = draft.closed(status)
     await load_list(draft.meter)
-    usage, counted = draft.figures(turn.model), len(draft.meter.calls)
+    counted = len(draft.meter.calls)  # first: what another thread notes meanwhile is late, and not lost
+    usage = draft.figures(turn.model)
     timing = draft.clock.told()
     ending = envelope.ending(
         status,

@@ -28,7 +28,8 @@ async def read_stream(scope: Scope, turn: StoredTurn, after: int = 0) -> AsyncIt
 
 async def read_frames(scope: Scope, turn: StoredTurn, after: int = 0) -> AsyncIterator[list[bytes]]:
     """The same frame by frame (``protocol.sse.frame``), as many at a time as are there."""
-    stream = find_stream(turn.pk) or await follow(turn.pk)
+    since = turn.last_seq if turn.streaming else 0
+    stream = find_stream(turn.pk, since) or await follow(turn.pk, since)
     if stream.ended and after > (0 if stream.pruned else stream.last_seq):
         raise CursorGone
     if not stream.pruned:

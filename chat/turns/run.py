@@ -59,21 +59,24 @@ class Run:
     def __init__(self, turn: StoredTurn, progress: Progress | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.turn = turn
+        self._draft = Draft.resumed(turn, progress) if progress else Draft()
         self.stream = open_stream(turn.pk, progress.log if progress else ())
         self._log = writer()
-        self._draft = Draft.resumed(turn, progress) if progress else Draft()
         self._calls = progress.calls if progress else []
         self._heard_at = loop.time()
         self._told: asyncio.Future[Outcome] = loop.create_future()
         self._closed = False
         self.task = loop.create_task(self._run(), name=f"turn {turn.pk}")
 
-    def cancel(self, status: TurnStatus) -> None:
-        """End the run early, as ``stopped`` or ``interrupted``: what was shown so far stays. Too late, it does
-        nothing.
+    def cancel(self, status: TurnStatus) -> bool:
+        """End the run early, as ``stopped`` or ``interrupted``: what was shown so far stays. False when its end, or
+        that of its leg, is being stored already: then it does nothing.
         """
+        if self._closed:
+            return False
         if not self._told.done():
             self._told.set_result(Outcome(status))
+        return True
 
     def _event(self, name: str, **fields: Unpack[Fields]) -> dict[str, Any]:
         fields["turn"], fields["conversation"] = self.turn.pk, self.turn.conversation
@@ -83,11 +86,11 @@ class Run:
         logger.info("turn %s begins to run", self.turn.pk, extra=self._event("turn_begun"))
         measure("chat_turns_begun_total")
         measure("chat_live_runs", 1)
-        opening = envelope.opening(self.turn)
-        self._draft.apply(opening)
-        self._show([*opening, *self._draft.decided(self._calls)])
         ended = Ended.NO
         try:
+            opening = envelope.opening(self.turn)
+            self._draft.apply(opening)
+            self._show([*opening, *self._draft.decided(self._calls)])
             with span("chat.turn", turn=self.turn.pk, conversation=self.turn.conversation) as tell:
                 outcome = await self._outcome()
                 tell({"status": outcome.status.value, "code": outcome.error_code})
@@ -100,7 +103,7 @@ class Run:
                 extra=self._event("end_not_stored"),
             )
         finally:
-            _runs.pop(self.turn.pk, None)
+            _runs.pop((self.turn.pk, self.turn.epoch), None)
             measure("chat_live_runs", -1)
             if ended:
                 close_stream(self.stream, rests=ended in PARKED)
@@ -209,7 +212,8 @@ class Run:
 # Called with a conversation whose turn has ended while others wait for it; the runner, which stands above, puts itself
 # here.
 on_free: Callable[[UUID], None] | None = None
-_runs: dict[int, Run] = {}
+# By the turn's number and epoch: a leg may begin here while the one before has not heard yet that it is parked.
+_runs: dict[tuple[int, int], Run] = {}
 # Turns whose stop was asked for before they ran here, if they ever will.
 _stopped_early: set[int] = set()
 _beginning: set[asyncio.Task[Any]] = set()
@@ -228,25 +232,26 @@ def start_run(turn: StoredTurn, progress: Progress | None = None) -> Run:
     loop.
     """
     writer().on_lost = lost
-    run = _runs[turn.pk] = Run(turn, progress)
+    run = _runs[turn.pk, turn.epoch] = Run(turn, progress)
     if turn.pk in _stopped_early:
         run.cancel(TurnStatus.STOPPED)
     return run
 
 
-def lost(turn: int) -> None:
-    """A turn's epoch moved on: whoever took it over ends it, and our call of the provider is for nothing."""
-    if (run := _runs.get(turn)) is not None:
+def lost(turn: int, epoch: int) -> None:
+    """A turn does not stream under this epoch any more: whoever took it over ends it, and our call of the provider is
+    for nothing. Unless it is our own run that has just ended or parked it.
+    """
+    run = _runs.get((turn, epoch))
+    if run is not None and run.cancel(TurnStatus.INTERRUPTED):
         told = event("turn_taken_over", turn=turn, conversation=run.turn.conversation)
         logger.warning("turn %s was taken over; its run here is cancelled", turn, extra=told)
-        run.cancel(TurnStatus.INTERRUPTED)
 
 
 def cancel(turn: int, status: TurnStatus) -> None:
     """End a run of this process early; a turn that does not run here may be about to: its stop is kept for a while."""
-    if (run := _runs.get(turn)) is not None:
-        run.cancel(status)
-    elif status == TurnStatus.STOPPED:
+    ended = any(run.cancel(status) for (live, _), run in _runs.items() if live == turn)
+    if not ended and status == TurnStatus.STOPPED:
         loop = asyncio.get_running_loop()
         _stopped_early.add(turn)
         loop.call_later(STOP_IS_KEPT_SECONDS, _stopped_early.discard, turn)
@@ -254,7 +259,7 @@ def cancel(turn: int, status: TurnStatus) -> None:
 
 def live_turns() -> list[tuple[int, int]]:
     """The turns that run in this process, with their epochs. May be asked from any thread."""
-    return [(run.turn.pk, run.turn.epoch) for run in list(_runs.values())]
+    return list(_runs)
 
 
 def has_room(mine: int = 0) -> bool:

@@ -22,8 +22,9 @@ from chat.turns.run import cancel
 from chat.turns.runner import move_on
 from chat.turns.waiting import withdraw
 
-# Seconds that a send waits for the end of the turn it stops, and between two looks.
-PATIENCE, LOOK = 10.0, 0.05
+# Seconds that a send waits for the end of the turn it stops, between two looks, and until it asks for the stop again: a
+# notification is lost while a listening connection is made anew.
+PATIENCE, LOOK, ONCE_MORE = 10.0, 0.05, 3.0
 
 
 async def stop_conversation(scope: Scope, conversation: uuid.UUID, *, only: int | None = None) -> int | None:
@@ -92,9 +93,15 @@ def _cancel_queued(turn: StoredTurn) -> Ended:
 
 async def stop_and_wait(scope: Scope, turn: int) -> None:
     """Stop a turn and wait until it has ended, wherever it runs. Raises ThreadBusy when it does not, in ten seconds."""
-    deadline = asyncio.get_running_loop().time() + PATIENCE
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE
+    asked: tuple[str, int] | None = None
+    ask_again_at = 0.0
     while (stored := await in_thread(read_turn, scope, turn)).busy:
-        if asyncio.get_running_loop().time() > deadline:
+        if loop.time() > deadline:
             raise ThreadBusy(turn=turn, turn_id=stored.turn_id, cursor=f"{turn}-0")
-        await stop_conversation(scope, stored.conversation, only=turn)
+        state = stored.status, stored.epoch
+        if state != asked or loop.time() > ask_again_at:
+            asked, ask_again_at = state, loop.time() + ONCE_MORE
+            await stop_conversation(scope, stored.conversation, only=turn)
         await asyncio.sleep(LOOK)

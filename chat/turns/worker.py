@@ -100,7 +100,7 @@ async def run_turn(turn: int, epoch: int) -> None:
 
 
 async def _begin(turn: int, epoch: int) -> run.Run | None:
-    if any(turn == live for live, _ in run.live_turns()):  # somebody has made a second job for it
+    if (turn, epoch) in run.live_turns():  # somebody has made a second job for it
         return None
     claimed, progress = await in_thread_with_patience(_claim, turn, epoch)
     if claimed is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from uuid import UUID
@@ -17,6 +18,8 @@ from chat.streams.cursors import Cursor, parse_cursor
 from chat.streams.threads import Restored, age, watch
 from chat.turns.read import read_frames
 
+# How many turns that are over a socket knows not to tell again, as when their send is retried.
+REMEMBERED = 16
 # Older than any turn.
 BEFORE = (-1, 0, 0)
 
@@ -36,6 +39,7 @@ class Telling:
         self._legs: dict[int, int] = {}  # by turn: behind which chunk the leg began that is told
         self._positions: dict[int, int] = {}
         self._told: dict[int, tuple[int, int, int]] = {}
+        self._ended: deque[int] = deque()
         self._moved = asyncio.Event()
         self._turn = asyncio.Lock()
         self._over = False
@@ -80,6 +84,8 @@ class Telling:
                     self._begin(turn)  # it began, or went on, and came to its end while nobody looked
                 await self._rest(turn)
                 await self._send(server_frame("turn", turns.shown(turn)))
+                if turn.ended:
+                    self._forget(turn.pk)
             else:
                 await self._send(server_frame("turn", turns.shown(turn)))
                 if turn.status == TurnStatus.STREAMING:
@@ -89,6 +95,14 @@ class Telling:
         """The same, without waiting for it: what is told already may take as long as the client does to read it."""
         if not self._over:
             self._tasks.create_task(self.tell(turn))
+
+    def _forget(self, turn: int) -> None:
+        """Keep nothing of a turn that is over and told: a socket may stay for days."""
+        for kept in (self._streams, self._legs, self._positions):
+            kept.pop(turn, None)
+        self._ended.append(turn)
+        if len(self._ended) > REMEMBERED:
+            self._told.pop(self._ended.popleft(), None)
 
     def _begin(self, turn: StoredTurn) -> None:
         """Tell the chunks of the leg that the turn is in, behind those of the legs before."""

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.db import connection
 
 from chat.models import StreamEvents, Turn, TurnStatus
 from chat.store.leases import renew, take_expired
 from chat.store.scope import Scope
+from chat.store.sql import one_transaction, rows
 from chat.store.stream_log import LogRow, append, news, prune, read_log, read_news
 from chat.store.threads import open_thread
 from chat.store.turns import StoredTurn
@@ -104,6 +108,43 @@ def test_only_the_logs_of_turns_that_ended_long_enough_ago_are_pruned(asker: Sco
     assert prune(1800) == 1
     assert prune(1800) == 0
     assert [read_log(one.pk) for one in (turn, old, fresh)] == [chunks(1), [], chunks(1)]
+
+
+def test_logs_are_pruned_some_at_a_time(asker: Scope) -> None:
+    for number in range(5):
+        ended = begin(asker, open_thread(asker, f"thread {number}"))
+        append([LogRow(ended.pk, ended.epoch, 1, chunks(1))], "p")
+        finish(ended)
+    assert [prune(0, most=2) for _ in range(4)] == [2, 2, 1, 0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_processes_that_prune_at_once_do_not_wait_for_each_other(asker: Scope) -> None:
+    turns = [begin(asker, open_thread(asker, f"thread {number}")) for number in range(4)]
+    for one in turns:
+        append([LogRow(one.pk, one.epoch, 1, chunks(1))], "p")
+        finish(one)
+    pruned, released = threading.Event(), threading.Event()
+
+    def hold() -> int:
+        try:
+            with one_transaction():
+                number = prune(0, most=2)
+                pruned.set()
+                released.wait(10)
+            return number
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(hold)
+        assert pruned.wait(10)
+        with one_transaction():
+            rows("SET LOCAL lock_timeout = '2s'")
+            mine = prune(0)
+        released.set()
+    assert (other.result(), mine) == (2, 2)
+    assert not StreamEvents.objects.exists()
 
 
 def test_a_renewed_lease_tells_of_a_stop_and_of_turns_that_are_lost(asker: Scope, turn: StoredTurn) -> None:

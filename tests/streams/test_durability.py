@@ -12,11 +12,14 @@ from django.db import connection
 
 from chat.models import Turn
 from chat.protocol import sse
+from chat.store.scope import Scope
 from chat.store.stream_log import read_log
+from chat.streams.hub import open_stream
 from chat.streams.writer import writer
 from chat.testing.client import Client, Stream, said
 from chat.testing.invariants import assert_invariants
 from tests.folded import assert_shown_is_stored
+from tests.streams.test_followed_streams import turn_elsewhere
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 
@@ -130,3 +133,22 @@ async def test_many_turns_share_their_commits(client: Client) -> None:
     commits = await sync_to_async(rows)()
     assert commits < 30 * 40 / 4
     await sync_to_async(assert_invariants)()
+
+
+async def test_what_cannot_even_be_sent_costs_only_the_turn_whose_fault_it_is(
+    asker: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only PostgreSQL may refuse a batch: putting it together may fail."""
+    good, bad = await turn_elsewhere(asker), await turn_elsewhere(asker, "t2")
+    lost: list[tuple[int, int]] = []
+    monkeypatch.setattr(writer(), "on_lost", lambda *turn: lost.append(turn))
+    streams = {turn.pk: open_stream(turn.pk, [b'{"type":"start"}']) for turn in (good, bad)}
+    writer().add(streams[bad.pk], bad.epoch, [b"\xff"])
+    writer().add(streams[good.pk], good.epoch, [b'{"type":"start-step"}'])
+    reading = streams[good.pk].read(1)
+    (frame,) = await asyncio.wait_for(anext(reading), 5)
+    assert b"start-step" in frame
+    assert lost == [(bad.pk, bad.epoch)]
+    assert await asyncio.wait_for(writer().take(bad.pk), 5) == (3, [])
+    assert await asyncio.wait_for(writer().take(good.pk), 5) == (3, [])
+    assert writer()._bytes == 0

@@ -19,11 +19,11 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 @sync_to_async
-def turn_elsewhere(asker: Scope) -> StoredTurn:
+def turn_elsewhere(asker: Scope, thread: str = "t1") -> StoredTurn:
     """A turn that another process runs, with one chunk in its log."""
     turn = begin_turn(
         asker,
-        open_thread(asker, "t1"),
+        open_thread(asker, thread),
         "m1",
         fingerprint="",
         request={},

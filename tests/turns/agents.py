@@ -116,3 +116,21 @@ class AsksTwice:
         name = "second" if calls else "first"
         yield {"type": "tool-input-available", "toolCallId": name, "toolName": "act", "input": {}}
         yield {"type": "tool-approval-request", "toolCallId": name, "approvalId": name}
+
+
+class Paced:
+    """Asks in its first leg and answers in its second; each says a word, and goes on when a test lets it."""
+
+    events: tuple[asyncio.Event, ...] = ()
+
+    async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
+        leg = 1 if turn.answer else 0
+        if leg:
+            yield {"type": "tool-output-available", "toolCallId": "call", "output": 1}
+        yield {"type": "text-delta", "id": f"{leg}", "delta": "Well, "}
+        await self.events[leg].wait()
+        if leg:
+            yield {"type": "text-delta", "id": f"{leg}", "delta": "done."}
+        else:
+            yield {"type": "tool-input-available", "toolCallId": "call", "toolName": "act", "input": {}}
+            yield {"type": "tool-approval-request", "toolCallId": "call", "approvalId": "approval"}

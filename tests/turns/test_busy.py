@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
+from psycopg import AsyncConnection
 
 from chat.models import Message, Turn, TurnStatus
 from chat.store.begin import NewUserMessage, begin_turn
 from chat.store.scope import Scope
-from chat.store.stream_log import LogRow, append
+from chat.store.sql import listen_parameters
+from chat.store.stream_log import STOP_CHANNEL, LogRow, append
 from chat.store.threads import open_thread
 from chat.store.turns import StoredTurn
 from chat.testing.client import Client, Stream, said
@@ -97,6 +100,20 @@ async def test_a_cursor_beyond_the_end_and_one_that_was_pruned_are_gone(client: 
     assert at_the_end.body == b"data: [DONE]\n\n"
 
 
+async def test_a_send_that_waits_for_a_stop_asks_for_it_once(client: Client, settings: Any) -> None:
+    settings.CHAT_AGENT = "tests.turns.agents.Stubborn"  # which takes a second to be stopped
+    async with await AsyncConnection.connect(**listen_parameters(), autocommit=True) as line:
+        await line.execute(f"LISTEN {STOP_CHANNEL}")
+        first = asyncio.create_task(client.send("t1", "Hello", "m1"))
+        while not live_turns():
+            await asyncio.sleep(0.01)
+        second = asyncio.create_task(client.send("t1", "Hello", "m2", on_busy="stop"))
+        assert (await first).chunks()[-1] == {"type": "abort"}
+        assert len([told async for told in line.notifies(timeout=0.2)]) == 1
+        await client.request("POST", "/api/chat/t1/stop")
+        await second
+
+
 def dead_turn(asker: Scope, chunks: list[bytes], turn_id: str = "dead") -> StoredTurn:
     """A turn whose process is gone: begun, some of it logged, and its lease long out."""
     turn = begin_turn(
@@ -169,3 +186,20 @@ async def test_a_run_that_is_stopped_before_its_first_step_still_ends(client: Cl
     assert [chunk["type"] for chunk in stream.chunks()][:: len(stream.chunks()) - 1] == ["start", "abort"]
     assert live_turns() == []
     await sync_to_async(assert_invariants)()
+
+
+async def test_a_run_that_cannot_say_its_first_word_gives_its_place_back(client: Client, asker: Scope) -> None:
+    """Else its lease would be renewed for ever, its thread busy for ever, and a drain would never end."""
+
+    class Untellable(str):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    turn = await sync_to_async(dead_turn)(asker, [])
+    run = start_run(replace(turn, assistant_message_id=Untellable()))
+    with pytest.raises(RuntimeError):
+        await asyncio.wait_for(run.task, 10)
+    assert live_turns() == []
+    assert await sync_to_async(recover_expired)() == [turn.pk]
+    stream = await client.request("GET", f"/api/turns/{turn.pk}/stream")
+    assert stream.chunks()[-1] == {"type": "abort"}

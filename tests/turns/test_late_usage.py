@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -95,6 +95,37 @@ async def test_an_agent_that_learns_what_it_used_after_the_stop_settles_the_esti
     assert set(usage.model_breakdown) == {"gpt-4o"}
     page = (await client.request("GET", "/api/threads/t1/messages/")).json()
     assert page["results"][1]["usage"]["total_tokens"] == 1010
+
+
+class Overlaps:
+    """Learns what it used while its end is put together: when the price of its guess is looked up."""
+
+    async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
+        yield {"type": "text-delta", "id": "1", "delta": "Well, "}
+        turn.usage.add(model="a guess", completion_tokens=5, estimated=True)
+        PriceOfAGuess.looked_up = lambda: turn.usage.add(model="gpt-4o", provider="openai", prompt_tokens=1000)
+
+
+class PriceOfAGuess(dict[str, int]):
+    looked_up: Callable[[], None] | None = None
+
+    def get(self, kind: str, default: Any = None) -> Any:
+        if (told := PriceOfAGuess.looked_up) is not None:
+            PriceOfAGuess.looked_up = None
+            told()
+        return super().get(kind, default)
+
+
+async def test_what_an_agent_learns_while_its_end_is_put_together_settles_the_estimate(
+    client: Client, settings: Any
+) -> None:
+    settings.CHAT_AGENT = f"{__name__}.Overlaps"
+    settings.CHAT_PRICES = {"a guess": PriceOfAGuess(input=1, output=2)}
+    await client.send("t1", "Hello", "m1")
+    async with asyncio.timeout(10):
+        while (usage := await TokenUsage.objects.aget()).source == "estimated":
+            await asyncio.sleep(0.05)
+    assert (usage.source, usage.total_tokens, usage.cost_micros) == ("reported", 1000, 2500)
 
 
 async def test_calls_that_come_late_one_by_one_are_gathered(

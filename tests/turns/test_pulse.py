@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import datetime
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from psycopg import AsyncConnection
 
 from chat.models import StreamEvents, Thread, Turn
 from chat.store.begin import NewUserMessage, begin_turn
 from chat.store.scope import Scope
+from chat.store.sql import listen_parameters, rows
 from chat.store.threads import open_thread
 from chat.streams import hub
 from chat.testing.client import Client, said
 from chat.testing.held import held_at
-from chat.turns.heartbeat import stop_heartbeat
+from chat.turns.heartbeat import start_heartbeat, stop_heartbeat
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
@@ -38,6 +41,59 @@ async def test_a_running_server_prunes_the_logs_of_ended_turns(client: Client, s
     gone = await client.request("GET", f"/api/turns/{pk}/stream?after={pk}-2")
     assert (gone.status, gone.json()["error"]["code"]) == (410, "cursor_gone")
     assert first.status == 200
+
+
+async def test_leases_are_renewed_while_the_log_is_pruned_however_long_that_takes(
+    client: Client, settings: Any
+) -> None:
+    stop_heartbeat()
+    settings.CHAT_LEASE_SECONDS = 0.3
+    settings.CHAT_LOG_RETENTION_SECONDS = 0.2
+    await client.send("t1", "/tokens 3 0", "m1")
+    async with await AsyncConnection.connect(**listen_parameters()) as line:
+        await line.execute("SELECT FROM chat_stream_events FOR UPDATE")
+        live = asyncio.create_task(client.send("t2", "/hang", "m2"))
+        async with asyncio.timeout(10):
+            while not await sync_to_async(rows)(BLOCKED):
+                await asyncio.sleep(0.02)
+        now, later = [await next_beat() for _ in range(2)]
+        assert later > now
+        await line.rollback()
+    await client.request("POST", "/api/chat/t2/stop")
+    await live
+
+
+BLOCKED = """
+SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%DELETE FROM chat_stream_events%%'
+"""
+
+
+async def next_beat() -> datetime:
+    """The next heartbeat of the live turn, which must come soon."""
+    turns = Turn.objects.filter(turn_id="m2")
+    before = (await turns.aget()).heartbeat_at
+    async with asyncio.timeout(5):
+        while (now := (await turns.aget()).heartbeat_at) == before:
+            await asyncio.sleep(0.02)
+    assert now
+    return now
+
+
+async def test_the_pulse_of_a_loop_that_is_gone_beats_for_the_one_that_came_after(
+    client: Client, settings: Any
+) -> None:
+    async def another() -> None:
+        start_heartbeat()
+
+    stop_heartbeat()
+    settings.CHAT_LEASE_SECONDS = 0.3
+    await asyncio.to_thread(asyncio.run, another())
+    answer = asyncio.create_task(client.send("t1", "/hang", "m1"))
+    while not await Turn.objects.filter(status="streaming").aexists():
+        await asyncio.sleep(0.01)
+    await Turn.objects.aupdate(stop_requested_at="2026-01-01T00:00Z")  # nobody is notified
+    chunks = (await asyncio.wait_for(answer, 10)).chunks()
+    assert chunks[-1] == {"type": "abort"}
 
 
 async def test_the_live_turn_of_a_deleted_thread_is_stopped(client: Client) -> None:

@@ -18,9 +18,11 @@ from chat.signals import turn_ended, turn_started
 from chat.store.begin import begin_turn_in
 from chat.store.scope import Scope
 from chat.store.sql import one_transaction
-from chat.store.turn_news import receivers_told
+from chat.store.threads import open_thread
+from chat.store.turn_news import MOST_UNTOLD, receivers_told, started
 from chat.testing.client import Client, said
 from chatproject.asgi import application
+from tests.store.test_turns import begin
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 Heard = list[tuple[str, dict[str, Any]]]
@@ -130,3 +132,30 @@ async def test_a_process_that_ends_lets_its_receivers_hear_of_the_turns_it_ends(
         released.set()
         await process
     assert [(what, facts.get("status")) for what, facts in heard] == [("started", None), ("ended", "interrupted")]
+
+
+def test_a_receiver_that_is_too_slow_loses_what_it_cannot_hear_in_time_and_memory_does_not_grow(
+    asker: Scope, caplog: pytest.LogCaptureFixture
+) -> None:
+    turn = begin(asker, open_thread(asker, "t1"))
+    reached, released, heard = threading.Event(), threading.Event(), list[int]()
+
+    def slow(**facts: Any) -> None:
+        reached.set()
+        released.wait(20)
+        heard.append(facts["turn"])
+
+    turn_started.connect(slow)
+    try:
+        started(turn)
+        assert reached.wait(10)
+        with caplog.at_level(logging.WARNING):
+            for _ in range(MOST_UNTOLD + 2):
+                started(turn)
+        released.set()
+        receivers_told(60)
+    finally:
+        turn_started.disconnect(slow)
+        released.set()
+    assert len(heard) == 1 + MOST_UNTOLD
+    assert [getattr(one, "event", "") for one in caplog.records] == ["receivers_not_told"] * 2

@@ -1,0 +1,41 @@
+"""What a socket keeps of what it has told."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from chat.models import Thread, Turn
+from chat.store.scope import Scope
+from chat.store.turns import read_turn
+from chat.streams.cursors import Cursor
+from chat.testing.client import Client
+from chat.ws.telling import REMEMBERED, Telling
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
+
+
+async def test_a_socket_keeps_nothing_of_turns_that_are_over(client: Client, asker: Scope) -> None:
+    await client.request("POST", "/api/threads/", {"id": "t1"})
+    thread = (await Thread.objects.aget()).pk
+    texts: list[str] = []
+
+    async def send(text: str) -> None:
+        texts.append(text)
+
+    telling = Telling(asker, thread, send)
+    running = asyncio.create_task(telling.run(Cursor(0, 0), None, None))
+    for number in range(REMEMBERED + 3):
+        await client.send("t1", "/tokens 1 0", f"m{number}")
+    async with asyncio.timeout(10):
+        while sum('"status":"completed"' in text for text in texts if text.startswith('{"turn"')) < REMEMBERED + 3:
+            await asyncio.sleep(0.01)
+    before = len(texts)
+    await telling.tell(await sync_to_async(read_turn)(asker, (await Turn.objects.alatest("pk")).pk))  # as a retry does
+    assert len(texts) == before, "nothing twice"
+    assert (telling._streams, telling._legs, telling._positions) == ({}, {}, {})
+    assert len(telling._told) == REMEMBERED
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
