@@ -16,8 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from chat import conf
-from chat.access import throttle
-from chat.errors import TooManyRequests
+from chat.access.logins import ThrottledLogin
 from chat.pages.suggestions import DEMO_SUGGESTIONS
 
 SHARE_LABELS = {1: "a day", 7: "a week", 30: "a month", 365: "a year"}
@@ -36,7 +35,8 @@ def conversation(request: HttpRequest, thread_id: UUID | None = None) -> HttpRes
         "chat/conversation.html",
         {
             "suggestions": DEMO_SUGGESTIONS if is_demo else [],
-            "most_bytes": conf.get("ATTACHMENT_BYTES"),
+            # What the script reads is text: a template would put separators into a number.
+            "most_bytes": str(conf.get("ATTACHMENT_BYTES")),
             "attachable": _attachable(),
             **_share_days(),
         },
@@ -56,33 +56,25 @@ def _share_days() -> dict[str, Any]:
     """For how many days a link to a thread may be made good, and for how many it usually is."""
     usual, most = conf.get("SHARE_DAYS"), conf.get("SHARE_MOST_DAYS")
     days = {*SHARE_LABELS, usual or most} - {0}
-    choices: list[tuple[Any, str]] = [
-        (each, SHARE_LABELS.get(each, f"{each} days")) for each in sorted(days) if each <= (most or each)
-    ]
+    choices = [(str(each), SHARE_LABELS.get(each, f"{each} days")) for each in sorted(days) if each <= (most or each)]
     if not usual and not most:
         choices.append(("", "as long as nobody revokes it"))
-    return {"share_days": choices, "share_usual": usual or most or ""}
+    return {"share_days": choices, "share_usual": str(usual or most or "")}
 
 
 class Login(LoginView):
     template_name = "chat/login.html"
+    authentication_form = ThrottledLogin
     redirect_authenticated_user = True
 
-    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            return super().post(request, *args, **kwargs)
-        except TooManyRequests as problem:
-            form = AuthenticationForm(request)
-            form.cleaned_data = {}
-            form.add_error(None, problem.text)
-            response = self.render_to_response(self.get_context_data(form=form), status=429)
-            response["Retry-After"] = str(problem.details["retry_after"])
-            return response
-
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
-        throttle.logins.take(self.request.META.get("REMOTE_ADDR"))
-        return super().form_invalid(form)
+        response = super().form_invalid(form)
+        if (refused := getattr(form, "refused", None)) is not None:  # None in a form of the host's own
+            response.status_code = 429
+            response["Retry-After"] = str(refused.details["retry_after"])
+        return response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        # The demo account exists only where DEBUG is on.
-        return super().get_context_data(**kwargs, show_demo_account=settings.DEBUG)
+        # Where `make run` has made it.
+        is_there = settings.DEBUG and getattr(settings, "EMBEDDED_POSTGRES", None)
+        return super().get_context_data(**kwargs, show_demo_account=bool(is_there))

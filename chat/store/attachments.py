@@ -7,9 +7,11 @@ or a row whose ``deleted_at`` tells the next sweep to go on.
 from __future__ import annotations
 
 import base64
+import logging
 import re
 import uuid
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from django.core.files.base import File
@@ -24,7 +26,9 @@ from chat.models import Attachment
 from chat.store.scope import VISIBLE_THREAD, Scope
 from chat.store.sql import Row, one_transaction, row, rows
 from chat.store.turns import StoredTurn
+from chat.telemetry import event
 
+logger = logging.getLogger(__name__)
 COLUMNS = "chat_attachments.id, filename, media_type, size, chat_attachments.created_at, thread_id, key"
 # How a file part names one, under whatever prefix the API stands.
 ADDRESS = re.compile(r"/attachments/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/?$")
@@ -85,7 +89,14 @@ def find_attachment(scope: Scope, pk: uuid.UUID) -> Row:
 
 
 def pieces_of(attachment: Row) -> Iterator[bytes]:
-    """Its bytes. Raises OSError where the storage has lost them."""
+    """Its bytes, of which the first piece has been read already: an answer that has begun cannot say that they are
+    missing. Raises OSError where they cannot be read, of which FileNotFoundError: the storage has lost them.
+    """
+    pieces = _pieces(attachment)
+    return chain(list(islice(pieces, 1)), pieces)
+
+
+def _pieces(attachment: Row) -> Iterator[bytes]:
     with storage().open(attachment["key"]) as content:
         while piece := content.read(PIECE):
             yield piece
@@ -93,27 +104,45 @@ def pieces_of(attachment: Row) -> Iterator[bytes]:
 
 def delete_attachment(scope: Scope, pk: uuid.UUID) -> None:
     """Take a file of the asker's away; messages that name it stay. Raises NotFound, also for somebody else's."""
-    if not row(
+    marked = row(
         """
         UPDATE chat_attachments SET deleted_at = clock_timestamp()
-         WHERE id = %(id)s AND owner_id = %(scope_user)s AND deleted_at IS NULL RETURNING id
+         WHERE id = %(id)s AND owner_id = %(scope_user)s AND deleted_at IS NULL RETURNING id, key
         """,
         id=pk,
         scope_user=scope.user_id,
-    ):
+    )
+    if marked is None:
         raise NotFound
-    sweep_attachments()
+    _sweep(marked)
 
 
 def sweep_attachments() -> int:
-    """Take away the bytes, and then the rows, of all attachments that were deleted; how many. May be run by several."""
-    swept = 0
-    while found := rows("SELECT id, key FROM chat_attachments WHERE deleted_at IS NOT NULL LIMIT 100"):
-        for one in found:
-            storage().delete(one["key"])
-            rows("DELETE FROM chat_attachments WHERE id = %(id)s", id=one["id"])
-        swept += len(found)
+    """Take away the bytes, and then the rows, of all attachments that were deleted; how many. May be run by several.
+    Those that the storage does not give up stay for the next sweep, and keep none of the others.
+    """
+    swept, last = 0, uuid.UUID(int=0)
+    while found := rows(
+        """
+        SELECT id, key FROM chat_attachments WHERE deleted_at IS NOT NULL AND id > %(last)s ORDER BY id LIMIT 100
+        """,
+        last=last,
+    ):
+        swept += sum(map(_sweep, found))
+        last = found[-1]["id"]
     return swept
+
+
+def _sweep(deleted: Row) -> bool:
+    try:
+        storage().delete(deleted["key"])
+    except Exception as problem:  # of any kind: each storage has its own
+        name = type(problem).__name__
+        told = event("file_not_deleted", problem=name)
+        logger.warning("the file %s could not be deleted: %s", deleted["key"], name, extra=told)
+        return False
+    rows("DELETE FROM chat_attachments WHERE id = %(id)s", id=deleted["id"])
+    return True
 
 
 @receiver(post_delete, sender=Attachment, dispatch_uid="chat.attachments")
@@ -127,7 +156,8 @@ def take_bytes_away(sender: type[Attachment], instance: Attachment, using: str, 
 
 def with_contents(messages: list[dict[str, Any]], turn: StoredTurn) -> list[dict[str, Any]]:
     """Messages for the model, in which the files that were attached here, or are the asker's own, are their content:
-    the newest, up to CHAT_ATTACHMENT_MODEL_BYTES.
+    the newest, up to CHAT_ATTACHMENT_MODEL_BYTES. One that cannot be read stays the address that it is: else no turn of
+    the thread could run any more.
     """
     named = {name for message in messages for part in message["parts"] if (name := _named(part))}
     if not named:
@@ -151,14 +181,23 @@ def with_contents(messages: list[dict[str, Any]], turn: StoredTurn) -> list[dict
         parts = []
         for part in message["parts"]:
             one = found.get(_named(part) or "")
-            if one is not None and one["size"] <= left:
+            if one is not None and one["size"] <= left and (content := _content(one, turn)) is not None:
                 left -= one["size"]
-                content = base64.b64encode(b"".join(pieces_of(one))).decode()
-                url = f"data:{one['media_type']};base64,{content}"
+                url = f"data:{one['media_type']};base64,{base64.b64encode(content).decode()}"
                 part = part | {"url": url, "mediaType": one["media_type"]}
             parts.append(part)
         told.append(message | {"parts": parts})
     return told[::-1]
+
+
+def _content(attachment: Row, turn: StoredTurn) -> bytes | None:
+    try:
+        return b"".join(pieces_of(attachment))
+    except OSError as problem:
+        name = type(problem).__name__
+        told = event("attachment_unreadable", turn=turn.pk, problem=name)
+        logger.warning("attachment %s cannot be read: %s", attachment["id"], name, extra=told)
+        return None
 
 
 def _named(part: Any) -> str | None:

@@ -60,11 +60,6 @@ def while_allowed(grant: Grant, conversation: UUID) -> Iterator[None]:
         measure("chat_readers", -1)
 
 
-def open_readers() -> int:
-    """How many readers are connected to this process."""
-    return len(_readers)
-
-
 def _see_to_it() -> None:
     global _check
     if _check is None or _check.done() or _check.get_loop() is not asyncio.get_running_loop():

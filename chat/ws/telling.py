@@ -9,7 +9,7 @@ from contextlib import aclosing
 from uuid import UUID
 
 from chat.api import turns
-from chat.models import ENDED, TurnStatus
+from chat.models import TurnStatus
 from chat.protocol import sse
 from chat.protocol.frames import chunk_frame, server_frame
 from chat.store.scope import Scope
@@ -18,7 +18,6 @@ from chat.streams.cursors import Cursor, parse_cursor
 from chat.streams.threads import Restored, age, watch
 from chat.turns.read import read_frames
 
-ENDED_STATUSES = frozenset(status.value for status in ENDED)
 # How many turns that are over a socket knows not to tell again, as when their send is retried.
 REMEMBERED = 16
 # Older than any turn.
@@ -91,6 +90,11 @@ class Telling:
                 await self._send(server_frame("turn", turns.shown(turn)))
                 if turn.status == TurnStatus.STREAMING:
                     self._begin(turn)
+
+    def tell_soon(self, turn: StoredTurn) -> None:
+        """The same, without waiting for it: what is told already may take as long as the client does to read it."""
+        if not self._over:
+            self._tasks.create_task(self.tell(turn))
 
     def _forget(self, turn: int) -> None:
         """Keep nothing of a turn that is over and told: a socket may stay for days."""

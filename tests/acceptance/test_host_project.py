@@ -5,6 +5,7 @@ of us. It has another URL prefix, user model, router, framework settings, middle
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,11 +21,12 @@ from websockets.sync.client import connect
 from chat.protocol import sse
 from chat.testing.client import said
 from tests.acceptance.database import Postgres, running
-from tests.acceptance.server import ROOT, Server
+from tests.acceptance.server import ROOT, Server, eventually
 from tests.acceptance.test_sockets import cursors_and_chunks, until
 
 pytestmark = pytest.mark.timeout(300)
 PROJECT = Path(__file__).parent / "host_project"
+SWAGGER = "/assets/drf_spectacular_sidecar/swagger-ui-dist"
 PEOPLE = """
 from django.contrib.auth import get_user_model
 people = get_user_model()._default_manager.using("default")
@@ -169,8 +171,14 @@ def test_a_turn_is_sent_streamed_resumed_and_read_under_another_prefix(badge: ht
     assert share["path"].startswith("/assistant/api/shared/")
     anybody = httpx.get(badge.base_url.join(share["path"]))
     assert len(anybody.json()["messages"]) == 2
+    shown = httpx.get(badge.base_url.join(share["path"].replace("/api/", "/")))
+    assert (shown.status_code, "w5" in shown.text) == (200, True), shown.text
     assert badge.get("/api/search/", params={"q": "w4"}).json()["results"]
-    assert badge.get("/api/docs/").status_code == 200
+    page = badge.get("/api/docs/").raise_for_status().text
+    scripts = re.findall(r'<script src="([^"]+)"', page)
+    assert scripts[:2] == [f"{SWAGGER}/swagger-ui-bundle.js", f"{SWAGGER}/swagger-ui-standalone-preset.js"]
+    assert "://" not in page, "it runs with the reader's session: nothing of another host"
+    assert "SwaggerUIBundle" in badge.get(scripts[2].removeprefix("/assistant")).raise_for_status().text
     assert "/assistant/api/chat" in badge.get("/api/schema/", params={"format": "json"}).text
 
 
@@ -191,6 +199,23 @@ def test_who_has_no_badge_learns_nothing(served: HostServer) -> None:
             assert answer.json()["error"]["code"] == "not_authenticated"
     assert httpx.get(f"{served.url}/assistant/api/shared/nothing/").status_code == 404
     assert httpx.get(f"{served.url}/assistant/healthz").status_code == 200
+
+
+def test_without_its_database_the_host_is_alive_and_not_ready(served: HostServer, host: Host) -> None:
+    def probed(name: str) -> tuple[int, str]:
+        answer = httpx.get(f"{served.url}/assistant/{name}", headers={"Host": "10.0.0.7"}, timeout=20)
+        return answer.status_code, answer.json()["status"]
+
+    away = (503, "the database does not answer")
+    with psycopg.connect(host.replica, autocommit=True) as beside:
+        beside.execute("ALTER DATABASE host ALLOW_CONNECTIONS false")
+        try:
+            beside.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'host'")
+            assert eventually(lambda: probed("readyz") == away), probed("readyz")
+            assert probed("healthz") == (200, "ok")
+        finally:
+            beside.execute("ALTER DATABASE host ALLOW_CONNECTIONS true")
+    assert eventually(served.answers)
 
 
 def test_what_was_written_is_read_though_the_replica_lags(served: HostServer, host: Host) -> None:
