@@ -21,6 +21,7 @@ from chat.store.sql import one_transaction
 from chat.store.threads import open_thread
 from chat.store.turn_news import MOST_UNTOLD, receivers_told, started
 from chat.testing.client import Client, said
+from chat.turns import run
 from chatproject.asgi import application
 from tests.store.test_turns import begin
 
@@ -122,6 +123,8 @@ async def test_a_process_that_ends_lets_its_receivers_hear_of_the_turns_it_ends(
     try:
         async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as stream:
             await asyncio.to_thread(reached.wait, 20)
+            while not run.live_turns():  # a worker that is about to end would claim it no more
+                await asyncio.sleep(0.01)
             await said_to.put({"type": "lifespan.shutdown"})
             await stream.body()  # the turn has ended, and its receivers are still at its beginning
             assert says.empty()
