@@ -98,17 +98,17 @@ def test_an_older_program_that_appends_the_answer_beside_the_turn_s_end_leaves_o
     settings.COPILOT_MESSAGES_PHASE = phase
     barrier = threading.Barrier(2)
 
-    def older(chat: uuid.UUID) -> None:
+    def older(chat: uuid.UUID, pause: float) -> None:
         close_old_connections()
         barrier.wait(30)
-        time.sleep(random.uniform(0, 0.004))
+        time.sleep(pause)
         older_append(chat, "a1", "assistant")
         close_old_connections()
 
-    def ours(chat: uuid.UUID) -> bool:
+    def ours(chat: uuid.UUID, pause: float) -> bool:
         close_old_connections()
         barrier.wait(30)
-        time.sleep(random.uniform(0, 0.004))
+        time.sleep(pause)
         try:
             return end(chat, "u1", element("a1", "assistant"))
         finally:
@@ -116,9 +116,10 @@ def test_an_older_program_that_appends_the_answer_beside_the_turn_s_end_leaves_o
 
     won: Counter[bool] = Counter()
     with ThreadPoolExecutor(2) as pool:
-        for _ in range(PAIRS):
+        for number in range(PAIRS):
+            pauses = sorted((0.0, random.uniform(0, 0.008)), reverse=bool(number % 2))  # each has its head starts
             chat = chat_with(asker, "u1", active_stream_id="u1")
-            both = pool.submit(older, chat), pool.submit(ours, chat)
+            both = pool.submit(older, chat, pauses[0]), pool.submit(ours, chat, pauses[1])
             both[0].result()
             won[both[1].result()] += 1
             assert array(chat) == ["u1", "a1"]
