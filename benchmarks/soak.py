@@ -68,6 +68,24 @@ class Times:
         return min(300.0, max(10.0, self.whole / 10))
 
 
+async def carried(
+    tasks: list[asyncio.Task[None]], seconds: float, over: asyncio.Event, patience: float = 120
+) -> set[asyncio.Task[None]]:
+    """Let all of them go on for ``seconds``, or until the first one breaks; then set ``over``, and let each come to the
+    end of what it does. Returns those that come to none within ``patience`` seconds. Raises what broke, a transient
+    breach as well: nothing in the database need tell of it any more.
+    """
+    done, running = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+    over.set()
+    say(f"the end{' of one of its parts' if done else ''}: waiting for what is under way")
+    ended, late = await asyncio.wait(running, timeout=patience) if running else (set(), set())
+    for task in late:
+        task.cancel()
+    for task in (*done, *ended):
+        task.result()
+    return late
+
+
 class Soak:
     def __init__(self, stage: Stage, times: Times) -> None:
         self.stage, self.times = stage, times
@@ -94,25 +112,14 @@ class Soak:
             self.begun = time.monotonic()
             tasks = [asyncio.create_task(one) for one in (self._watch(), self._kill(), self._keep_house())]
             tasks += [asyncio.create_task(self._visit(Visitor(self.place))) for _ in range(VISITORS)]
-            _, running = await asyncio.wait(tasks, timeout=self.times.whole, return_when=asyncio.FIRST_EXCEPTION)
-            self.over.set()
-            cores = self.work.seconds / self.now
-            for task in await self._ended(running):
-                task.result()
+            late = await carried(tasks, self.times.whole, self.over)
+            self.place.faults += [f"an act that comes to no end: {task}" for task in late]
+            cores = self.work.seconds / self.samples[-1].seconds
             return {**await self._looked_over(), "cores": cores, "kills": len(self.kills)}
         finally:
             await self.place.close()
             for server in self.servers:
                 server.stop()
-
-    async def _ended(self, running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
-        """Let everybody come to the end of what they do."""
-        say(f"{self.now:5.0f} s  the end: waiting for what is under way")
-        done, late = await asyncio.wait(running, timeout=120)
-        for task in late:
-            self.place.faults.append(f"an act that comes to no end: {task}")
-            task.cancel()
-        return done
 
     async def _looked_over(self) -> dict[str, Any]:
         """What the database holds when all is over."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from benchmarks.curves import curves
 from benchmarks.report import HEADINGS, Row
 from benchmarks.soak_watch import Sample
 
+FAULT_CHARS = 200
 TOLD = """# Soak
 
 Written by `make soak`: {minutes:.0f} minutes of mixed load on three servers and one PostgreSQL, {cores} cores in all,
@@ -40,8 +42,17 @@ def write(
     lines = [about, f"| {' | '.join(HEADINGS)} | |", "|---" * (len(HEADINGS) + 1) + "|"]
     lines += [f"| {' | '.join(row.cells())} | {row.note} |" for row in rows]
     lines += ["", "Acts: " + _counted(ends["acts"]) + ".", "", "Answers by status: " + _counted(ends["answers"]) + "."]
+    lines += wrong(ends)
     lines += ["", *(f"![{name}]({folder.name}/{name}.svg)" for name in pictures), ""]
     path.write_text("\n".join(lines))
+
+
+def wrong(ends: dict[str, Any]) -> list[str]:
+    """What was not as it must be, each kind once: faults hold ids and codes, errors are the servers' events."""
+    faults = Counter(" ".join(fault.split())[:FAULT_CHARS] for fault in ends["faults"])
+    lines = [f"- {number} x {fault}" for fault, number in faults.most_common()]
+    lines += [f"- {number} x logged: {event}" for event, number in ends["errors"].items()]
+    return ["", "What was not as it must be:", "", *lines] if lines else []
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -22,6 +22,8 @@ from benchmarks.stage import Stage
 # A line of the log: which process, and what it was told.
 PREFIX = "%p|"
 LINE = re.compile(r"^(\d+)\|LOG:  (?:statement|execute [^:]*): (.*(?:\n\t.*)*)", re.MULTILINE)
+# What the pulse of a process says at each beat, over a connection that it keeps for itself (chat/turns/heartbeat.py).
+SWEEP = re.compile(r"\bSKIP LOCKED\b")
 READ = re.compile(r"FROM chat_stream_events\b")
 SETTLE = 0.15  # seconds until what was said has been written
 TURNS = 3
@@ -41,6 +43,14 @@ def logged(stage: Stage) -> Iterator[Log]:
         stage.execute("SELECT pg_reload_conf()")
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A statement, and the backend that it was said to: its pid."""
+
+    pid: str
+    statement: str
+
+
 class Log:
     """What was said since this was made, or since the last ``take``."""
 
@@ -48,14 +58,25 @@ class Log:
         self._path = path
         self._at = path.stat().st_size
 
-    def take(self) -> list[str]:
+    def take(self) -> list[Said]:
         """The statements since the last time."""
         time.sleep(SETTLE)
         with self._path.open("rb") as log:
             log.seek(self._at)
             said = log.read()
         self._at += len(said)
-        return [" ".join(found[2].split()) for found in LINE.finditer(said.decode(errors="replace"))]
+        return told(said.decode(errors="replace"))
+
+
+def told(log: str) -> list[Said]:
+    """The statements in PostgreSQL's log."""
+    return [Said(found[1], " ".join(found[2].split())) for found in LINE.finditer(log)]
+
+
+def of_turns(*takes: list[Said]) -> list[list[str]]:
+    """The statements of each of these, without those of connections over which a sweeper speaks as well."""
+    sweepers = {one.pid for take in takes for one in take if SWEEP.search(one.statement)}
+    return [[one.statement for one in take if one.pid not in sweepers] for take in takes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +90,9 @@ class Trips:
 
 
 def trips_of_a_turn(stage: Stage, target: Target) -> Trips:
-    """The turn with the fewest of a few: what a sweeper says meanwhile is in the log, too."""
-    return min((_watched(stage, target) for _ in range(TURNS)), key=lambda trips: len(trips.begin) + len(trips.finish))
+    """The one in the middle of a few turns."""
+    found = [_watched(stage, target) for _ in range(TURNS)]
+    return sorted(found, key=lambda trips: len(trips.begin) + len(trips.finish))[TURNS // 2]
 
 
 def _watched(stage: Stage, target: Target) -> Trips:
@@ -81,15 +103,12 @@ def _watched(stage: Stage, target: Target) -> Trips:
     ) as client:
         client.post("/api/chat", json=_said(thread, "/paced 2 50")).raise_for_status()
         with logged(stage) as log, client.stream("POST", "/api/chat", json=_said(thread, "/paced 2 1")) as answer:
-            tokens = 0
+            beginning: list[Said] = []
             for line in answer.iter_lines():
-                if "text-delta" in line:
-                    tokens += 1
-                    if tokens == 1:
-                        began = log.take()
-                    else:
-                        log.take()
-            ended = log.take()
+                if "text-delta" in line:  # at the second one, a second later: what was logged late
+                    beginning += log.take()
+            ending = log.take()
+    began, ended = of_turns(beginning, ending)
     checks = sum(not statement for statement in (*began, *ended))
     began = [statement for statement in began if statement and not _appends(statement)]
     who = [statement for statement in began if "chat_api_token" in statement]
@@ -101,9 +120,9 @@ def _watched(stage: Stage, target: Target) -> Trips:
     )
 
 
-def reads_of_the_log(statements: list[str]) -> int:
+def reads_of_the_log(said: list[Said]) -> int:
     """How many of them read chunks back."""
-    return sum(bool(READ.search(statement)) for statement in statements)
+    return sum(bool(READ.search(one.statement)) for one in said)
 
 
 def _appends(statement: str) -> bool:

@@ -18,6 +18,8 @@ RATE = 50  # tokens a second and turn
 ALONE = 1
 # Cores that others may use of the machine before a round counts as disturbed.
 DISTURBED = 0.4
+# Milliseconds after which a token is late.
+LATE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,14 @@ class Load:
         return self.span.whole_tokens / max(self.span.whole_server + self.beside, TICK) if self.span else 0.0
 
     @property
+    def in_time(self) -> float:
+        """Which part of the offered tokens came within a second."""
+        if self.span is None:
+            return 0.0
+        timely = sum(delay < LATE for delay in self.span.delays)
+        return min(1.0, timely / self.span.seconds / self.offered)
+
+    @property
     def calm(self) -> bool:
         return self.span is not None and self.span.steady and self.span.others / self.span.seconds <= DISTURBED
 
@@ -114,11 +124,11 @@ class Findings:
         return calm if len(calm) > len(measured) / 2 else measured
 
     def in_time(self, turns: int) -> float:
-        """Which part of the offered tokens came while they were offered."""
-        parts = [
-            load.span.tokens / load.span.seconds / load.offered if load.span else 0.0 for load in self.loads[turns]
-        ]
-        return median(parts)
+        """Which part, in percent, of the offered tokens came within a second of their making. What was stuck and then
+        comes at once is late, however much it is; a load that did not come to its end counts as none.
+        """
+        parts = [load.in_time for load in self.loads[turns]]
+        return median(parts) * 100
 
 
 def find(wanted: list[type[Peer]], sizes: Sizes) -> list[Findings]:

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from statistics import median
 
@@ -93,6 +94,7 @@ def _measures(sizes: Sizes) -> list[Measure]:
         return lambda one: one.delay(turns, quantile)
 
     tokens, delayed = "tokens per CPU second", "delay from agent to reader"
+    timely = "offered tokens that came within a second"
     whole, beside = f"{tokens}, opening and storing included", f"{tokens}, and PostgreSQL's and Redis's CPU"
     return [
         Measure(f"{tokens}, {light} turns", cpu(light), file="tokens.svg"),
@@ -107,6 +109,8 @@ def _measures(sizes: Sizes) -> list[Measure]:
         Measure(f"{delayed}, {heavy} turns, p50", delay(heavy, 0.5), "ms", less=True),
         Measure(f"{delayed}, {heavy} turns, p99", delay(heavy, 0.99), "ms", less=True),
         Measure("memory of a live turn", lambda one: one.memory and one.memory / 1024, "KB", True, "memory.svg"),
+        Measure(f"{timely}, {light} turns", lambda one: one.in_time(light), "%"),
+        Measure(f"{timely}, {heavy} turns", lambda one: one.in_time(heavy), "%"),
     ]
 
 
@@ -131,10 +135,6 @@ def _intro(run: Run, found: list[Findings]) -> str:
 def _figures(sizes: Sizes, measures: Sequence[Measure], there: list[Findings]) -> list[str]:
     rows = [["keeps", *(one.keeps for one in there)]]
     rows += [[measure.title, *(measure.words(measure.of(one)) for one in there)] for measure in measures]
-    rows += [
-        [f"offered tokens that came in time, {turns} turns", *(f"{one.in_time(turns):.0%}" for one in there)]
-        for turns in (sizes.light, sizes.heavy)
-    ]
     return [
         _table(["", *(one.title for one in there)], rows),
         f"A turn tells {RATE} tokens a second. CPU seconds are user and system time of the server's processes: while "
@@ -205,12 +205,13 @@ def _losses(measures: Sequence[Measure], there: list[Findings], backfills: list[
             f"{ours.kill['state']}."
         )
     if backfills:
-        raw, *ways = backfills
-        lines += [
-            f"- {one.title}: {one.took.seconds / raw.took.seconds:.1f} times as long as {raw.title} on good data."
-            for one in ways
-            if one.title.startswith("ours") and one.took.seconds > raw.took.seconds * (1 + TIE)
-        ]
+        own = [way for way in backfills if way.title.startswith("ours")]
+        for way, rival in product(own, [way for way in backfills if way not in own]):
+            if way.took.seconds > rival.took.seconds * (1 + TIE):
+                times = way.took.seconds / rival.took.seconds
+                lines.append(f"- {way.title}: {times:.1f} times as long as {rival.title} on good data.")
+            if way.took.wal > rival.took.wal * (1 + TIE):
+                lines.append(f"- {way.title}: {way.took.wal / rival.took.wal:.1f} times the WAL of {rival.title}.")
     if not lines:
         return "Nowhere in this run."
     return "\n".join([f"Every figure in which another one was ahead by more than {TIE:.0%}:\n", *lines])

@@ -105,6 +105,8 @@ def write_answer(
     place = _append(chat, answer, marker=marker)
     if place is not None:
         _mirror(chat, answer, place, **told)
+    elif ours:  # an older program has appended it to the array, where ``mirror_reads`` does not look
+        _set_marker(chat, None)
     return place is not None
 
 

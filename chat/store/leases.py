@@ -19,14 +19,25 @@ class Lease:
 
 
 def renew(turns: Iterable[tuple[int, int]]) -> list[Lease]:
-    """Renew the leases of ``(turn, epoch)`` pairs. Those that are missing in the answer are no longer ours."""
+    """Renew the leases of ``(turn, epoch)`` pairs. Those that are missing in the answer are no longer ours.
+
+    Race: the log's writer, in another thread, locks the same turns in the order of their ids (``stream_log.append``).
+    An UPDATE alone locks rows in whatever order its join finds them, and each would wait for the other: so they are
+    locked first, in that order.
+    """
     wanted = sorted(turns)
     found = rows(
         """
+        WITH held AS MATERIALIZED (
+            SELECT t.id FROM chat_turns t
+             WHERE t.id = ANY (string_to_array(%(turns)s, ',')::bigint[]) AND t.status = 'streaming'
+             ORDER BY t.id FOR NO KEY UPDATE
+        )
         UPDATE chat_turns t SET heartbeat_at = clock_timestamp()
-          FROM unnest(string_to_array(%(turns)s, ',')::bigint[], string_to_array(%(epochs)s, ',')::int[])
+          FROM held,
+               unnest(string_to_array(%(turns)s, ',')::bigint[], string_to_array(%(epochs)s, ',')::int[])
                AS ours (turn, epoch)
-         WHERE t.id = ours.turn AND t.epoch = ours.epoch AND t.status = 'streaming'
+         WHERE t.id = held.id AND t.id = ours.turn AND t.epoch = ours.epoch AND t.status = 'streaming'
         RETURNING t.id, t.epoch, t.stop_requested_at IS NOT NULL AS stop_requested
         """,
         turns=",".join(str(turn) for turn, _ in wanted),

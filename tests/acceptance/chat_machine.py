@@ -11,26 +11,21 @@ import uuid
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, precondition, rule
+from hypothesis.stateful import invariant, rule
 
-from tests.acceptance.clients import SLACK, Clients
+from tests.acceptance.clients import SLACK, SLOTS, TEXTS, THREADS, WHICH, someone_sent
 from tests.acceptance.ledger import assert_ledger, has_rows, has_turn, is_parked, turn_of, turns_in, unended
-from tests.acceptance.sent import NATURAL_END, Following, Sent
+from tests.acceptance.rewriting import Rewriting
+from tests.acceptance.sent import Following, Sent
 from tests.acceptance.wire import Exchange
 
-THREADS = st.integers(0, 1)
-TEXTS = st.sampled_from(sorted(NATURAL_END))
-SLOTS = st.integers(0, 1)
-WHICH = st.integers(0, 5)
 ON_BUSY = st.sampled_from([None, "reject", "stop", "enqueue"])
 # Commits at which a server may die of itself.
 COMMITS = ("begin", "append", "finish", "enqueue", "promote", "park", "decide")
 POINTS = st.sampled_from([f"{name}:{side}" for name in COMMITS for side in ("before", "after")])
 
-someone_sent = precondition(lambda machine: machine.has_sent)
 
-
-class ChatMachine(Clients):
+class ChatMachine(Rewriting):
     # -- what clients do
 
     @rule(thread=THREADS, text=TEXTS, on_busy=ON_BUSY, slot=SLOTS)
@@ -57,7 +52,7 @@ class ChatMachine(Clients):
     @rule(which=WHICH, slot=SLOTS)
     def reuse_an_id_for_something_else(self, which: int, slot: int) -> None:
         sent = self._sent(which)
-        if has_turn(sent):
+        if has_turn(sent) and not sent.edits:
             before = turns_in(sent.thread)
             other = sent.body()
             other["messages"][0]["parts"][0]["text"] = "something else"
@@ -231,7 +226,7 @@ class ChatMachine(Clients):
     def look(self, thread: int, slot: int) -> None:
         """A page loads: each message once, in order, and whatever was seen to end is there."""
         name = self.threads[thread]
-        ended = {sent.turn_id for sent in self.sends if sent.thread == name and sent.ended}
+        ended = {sent.turn_id for sent in self.sends if sent.thread == name and sent.ended and not sent.replaced}
         listed = self._ask(slot, "GET", f"/api/threads/{name}/messages/?limit=200")
         state = self._ask(slot, "GET", f"/api/threads/{name}/state/?limit=200")
         assert (listed.status, state.status) in ((200, 200), (404, 404))

@@ -7,16 +7,24 @@ import uuid
 from collections import Counter
 from typing import Any
 
-from hypothesis.stateful import RuleBasedStateMachine
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition
 
 from tests.acceptance.cluster import Cluster
 from tests.acceptance.ledger import has_rows, has_turn, unended
-from tests.acceptance.sent import Following, Sent
+from tests.acceptance.sent import NATURAL_END, Following, Sent
 from tests.acceptance.wire import Answer, Exchange, request
+
+THREADS = st.integers(0, 1)
+TEXTS = st.sampled_from(sorted(NATURAL_END))
+SLOTS = st.integers(0, 1)
+WHICH = st.integers(0, 5)
 
 LEASE = 0.8
 # Seconds that a recovery may take beyond the lease, and any other answer, on a busy machine.
 SLACK = 10.0
+
+someone_sent = precondition(lambda machine: machine.has_sent)
 
 
 class Clients(RuleBasedStateMachine):
@@ -37,11 +45,16 @@ class Clients(RuleBasedStateMachine):
         self.tally = tally
         self.tally["examples"] += 1
 
-    def _new(self, thread: str, text: str) -> Sent:
-        sent = Sent(thread, f"{thread}.{len(self.sends)}", text)
+    def _new(self, thread: str, text: str, edits: str = "") -> Sent:
+        sent = Sent(thread, f"{thread}.{len(self.sends)}", text, edits)
         self.sends.append(sent)
         self.has_sent = True
         return sent
+
+    def _asked(self, name: str) -> Sent:
+        """The send that asked the message of that name."""
+        (asked,) = [sent for sent in self.sends if sent.turn_id == name]
+        return asked
 
     def _sent(self, which: int) -> Sent:
         return self.sends[-1 - which % len(self.sends)]
@@ -86,8 +99,14 @@ class Clients(RuleBasedStateMachine):
             assert refused["turn_id"] in {other.turn_id for other in self.sends if other.thread == sent.thread}
             assert not has_turn(sent)
             sent.accepted = False
+        elif status == 404 and sent.edits and self._asked(sent.edits).replaced:
+            assert exchange.to_the_end().json()["error"]["code"] == "message_not_found"
+            sent.accepted = has_turn(sent)
         else:
             assert status == 200, exchange.answer.body
+            if sent.edits and not sent.accepted:
+                for other in self.sends:
+                    other.replaced |= other.thread == sent.thread and other is not sent
             sent.accepted = True
             assert has_turn(sent)
         self._follow(sent, (exchange, server))

@@ -30,6 +30,8 @@ class Sent:
     thread: str
     turn_id: str
     text: str
+    # The message that this one takes the place of: the name of the send that asked it.
+    edits: str = ""
     # True: a server said yes. False: one said no, or none was asked. None: the server died before it could say.
     accepted: bool | None = False
     pk: int | None = None
@@ -40,6 +42,8 @@ class Sent:
     # Or any server: it waits in a queue, and whoever ends the turn before it runs it.
     anywhere: bool = False
     ended: bool = False
+    # Whether an edit may have taken its place, or that of something before it.
+    replaced: bool = False
     # Whether the call that it asks about was approved, as a server has said.
     verdict: bool | None = None
     # By number, every frame that any reader was sent.
@@ -57,7 +61,8 @@ class Sent:
 
     def body(self, **keys: Any) -> dict[str, Any]:
         message = {"id": self.turn_id, "role": "user", "parts": [{"type": "text", "text": self.text}]}
-        return {"id": self.thread, "messages": [message], "trigger": "submit-message", **keys}
+        revised = {"messageId": self.edits, "turn_id": self.turn_id} if self.edits else {}
+        return {"id": self.thread, "messages": [message], "trigger": "submit-message", **revised, **keys}
 
     def may_run_on(self, server: tuple[int, int]) -> None:
         if not self.ended:

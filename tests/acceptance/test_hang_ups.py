@@ -18,6 +18,7 @@ pytestmark = pytest.mark.timeout(300)
 
 READERS = 20
 WITHIN = 1.0
+BACKENDS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
 RESET = struct.pack("ii", 1, 0)  # lingers for no time: closing sends a RST, as a client does that crashes
 
 
@@ -50,7 +51,9 @@ def test_a_reader_that_hangs_up_is_noticed_within_a_second(server: Server, datab
         assert before["readers"] == 1
         for reset in (False, True):
             connections = [reader(server, token, f"/api/turns/{stays.turn}/stream") for _ in range(READERS)]
-            assert held(client)["readers"] == 1 + READERS
+            full = held(client)
+            assert full["readers"] == 1 + READERS
+            assert full["threads"] < before["threads"] + READERS // 2, "each reader holds a thread"
             for connection in connections:
                 if reset:
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -59,3 +62,24 @@ def test_a_reader_that_hangs_up_is_noticed_within_a_second(server: Server, datab
             assert eventually(lambda: held(client)["tasks"] <= before["tasks"], WITHIN), (held(client), before)
         client.post("/api/chat/t1/stop").raise_for_status()
         stays.whole()
+
+
+@pytest.mark.parametrize("server", ["uvicorn"], indirect=True)
+def test_a_body_that_comes_slowly_holds_no_thread_and_no_connection(server: Server, database: Database) -> None:
+    """It is waited for, by a task, for as long as its sender stays; nobody was asked who that is."""
+    with server.client(database.token) as client:
+        client.get("/api/threads/").raise_for_status()
+        before, backends = held(client), database.ask(BACKENDS)
+        slow = []
+        for path in ("/api/chat", "/api/threads/") * READERS:
+            connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
+            connection.sendall(head.encode() + b'{"id"')
+            slow.append(connection)
+        assert eventually(lambda: held(client)["tasks"] >= before["tasks"] + 2 * READERS), held(client)
+        assert held(client)["threads"] <= before["threads"] + 1
+        assert database.ask(BACKENDS) <= backends
+        client.get("/api/threads/").raise_for_status()
+        for connection in slow:
+            connection.close()
+        assert eventually(lambda: held(client)["tasks"] <= before["tasks"], WITHIN), (held(client), before)

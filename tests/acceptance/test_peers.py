@@ -10,8 +10,10 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.client import Span
+from benchmarks.history_steps import Took
 from benchmarks.peers import page
 from benchmarks.peers.findings import QUICK, Findings, Load
+from benchmarks.peers.history import Backfill
 from tests.acceptance.server import ROOT
 
 
@@ -50,7 +52,31 @@ def test_the_page_names_every_figure_in_which_another_is_ahead(tmp_path: Path) -
     assert "memory" not in losses  # the same is no loss
 
 
-def _findings(title: str, *, delay: float, server: float, memory: float) -> Findings:
+def test_a_flood_of_late_tokens_is_not_in_time_and_who_told_more_in_time_is_ahead(tmp_path: Path) -> None:
+    # Half as many again as were offered.
+    ours = _findings("ours", delay=5000.0, server=1.0, memory=10, told=1500)
+    other = _findings("other", delay=5.0, server=1.0, memory=10, told=1500)
+    assert (ours.in_time(QUICK.light), other.in_time(QUICK.light)) == (0, 100)
+    written = page.write(tmp_path, page.Run(QUICK, ["--quick"], 60), [ours, other], [])
+    losses = written.partition("## Where this project loses")[2].partition("\n## ")[0]
+    assert "offered tokens that came within a second, 5 turns: other 100 %; this project 0.0 %." in losses
+
+
+def test_a_slower_or_larger_backfill_is_a_loss_against_every_other_way(tmp_path: Path) -> None:
+    backfills = [
+        Backfill(title, Took(seconds, wal, cpu=1, others=0), 100)
+        for title, seconds, wal in [("raw", 2.0, 10), ("ours: backfill", 4.0, 10), ("a loop", 3.0, 5)]
+    ]
+    found = _findings("ours", delay=5.0, server=1.0, memory=10)
+    written = page.write(tmp_path, page.Run(QUICK, ["--quick"], 60), [found], backfills)
+    losses = written.partition("## Where this project loses")[2].partition("\n## ")[0]
+    assert "ours: backfill: 2.0 times as long as raw" in losses
+    assert "ours: backfill: 1.3 times as long as a loop" in losses
+    assert "ours: backfill: 2.0 times the WAL of a loop" in losses
+    assert "the WAL of raw" not in losses
+
+
+def _findings(title: str, *, delay: float, server: float, memory: float, told: int = 1) -> Findings:
     span = Span(
         tokens=1000,
         seconds=1.0,
@@ -60,7 +86,7 @@ def _findings(title: str, *, delay: float, server: float, memory: float) -> Find
         others=0.0,
         whole_tokens=2000,
         whole_server=2 * server,
-        delays=[delay],
+        delays=[delay] * told,
         complete=True,
         steady=True,
     )

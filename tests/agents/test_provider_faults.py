@@ -15,6 +15,7 @@ from chat.testing.client import Client
 from tests.agents.conftest import Start
 from tests.agents.provider import HEAD, KEY, Exchange, event, framed, piece, usage, whole
 from tests.agents.sends import EVENTS, STOP, WORDS, ask, failed, text_of, whole_answer
+from tests.scale import rounds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("the_next_message_works")]
 
@@ -51,9 +52,13 @@ async def test_the_instructions_and_what_was_said_go_along(
 
 BODY = whole(*EVENTS)[len(HEAD) :]
 UNTIL_REASON = BODY.index(STOP) + len(STOP)
-AWAY = sorted({*range(0, UNTIL_REASON, 97), BODY.index("naïve".encode()[2:4]) + 1, BODY.index("😀".encode()) + 2})
+# Within a character of two bytes and one of four, within the length of a chunk, and between its CR and LF.
+LENGTH = BODY.index(b"\r\n", 1000)
+ODD = {BODY.index("naïve".encode()[2:4]) + 1, BODY.index("😀".encode()) + 2, LENGTH - 1, LENGTH, LENGTH + 1}
+AWAY = sorted({*range(0, UNTIL_REASON, rounds(97, 1)), *ODD})
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("place", AWAY)
 async def test_a_connection_that_is_reset_at_any_byte_leaves_what_came(
     client: Client, start_provider: Start, place: int
@@ -141,6 +146,17 @@ async def test_too_many_requests_for_too_long_say_when_to_come_back(client: Clie
     await start_provider(answer)
     turn = await failed(client, "model_rate_limited")
     assert turn.error_text == "The model has too much to do. Try again in 20 seconds."
+
+
+@pytest.mark.parametrize(("events", "code"), [((), "model_confused"), (EVENTS[:1], "model_unreachable")])
+async def test_an_empty_answer_is_a_broken_one(
+    client: Client, start_provider: Start, events: tuple[bytes, ...], code: str
+) -> None:
+    async def answer(exchange: Exchange) -> None:
+        await exchange.stream(*events)
+
+    await start_provider(answer)
+    assert await text_of(await failed(client, code)) == ""
 
 
 async def test_an_error_in_mid_stream_has_its_code(client: Client, start_provider: Start) -> None:

@@ -17,7 +17,7 @@ from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
 from chat.access.authentication import Bearer, SessionOrOrigin
-from chat.models import ApiToken, Message, Thread
+from chat.models import ApiToken, Message, Thread, Turn
 from chat.store.tokens import create_token
 from chat.testing.client import Client, said
 
@@ -164,6 +164,45 @@ async def test_a_malformed_cursor_is_a_400(client: Client, cursor: str) -> None:
         path = "".join(letter if letter.isascii() else "%D9%A1" for letter in path)
         refused = await client.request("GET", path)
         assert (refused.status, refused.json()["error"]["field"]) == (400, "after")
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "1", "1-", "-1", "1-1-1", "1-+1", "1" * 30 + "-1", "\xb2-1"])
+async def test_a_malformed_cursor_is_a_400_also_where_a_browser_sends_it_by_itself(client: Client, cursor: str) -> None:
+    await client.send("t1", "/tokens 1 0")
+    for path in ("/api/chat/t1/stream", "/api/turns/1/stream"):
+        refused = await client.request("GET", path, headers={"last-event-id": cursor})
+        assert (refused.status, refused.json()["error"]["field"]) == (400, "Last-Event-ID")
+
+
+async def test_a_cursor_of_another_thread_is_a_404_also_between_threads_of_ones_own(client: Client) -> None:
+    one, other = [(await client.send(name, "/tokens 1 0", name)).chunks()[1]["data"]["turn"] for name in ("t1", "t2")]
+    for path in ("/api/chat/t1/stream", f"/api/turns/{one}/stream"):
+        for refused in (
+            await client.request("GET", f"{path}?after={other}-1"),
+            await client.request("GET", path, headers={"last-event-id": f"{other}-1"}),
+        ):
+            assert (refused.status, refused.json()["error"]["code"]) == (404, "turn_not_found")
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+async def test_a_page_of_another_origin_reads_no_answer_of_ours(session: Client, origin: str) -> None:
+    """A browser gives an answer to such a page only where a header of the answer says so."""
+    await session.request("POST", "/api/chat", said("t1", "/tokens 1 0", "m1"), ORIGIN)
+    pk = (await Turn.objects.aget()).pk
+    for path in (f"/api/turns/{pk}/stream", f"/api/turns/{pk}", "/api/threads/t1/messages/", "/api/threads/"):
+        answer = await session.request("GET", path, headers={"origin": origin})
+        assert answer.status == 200
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+@pytest.mark.parametrize("path", ["/api/threads/", "/api/chat/t1/stream"])
+async def test_a_host_that_a_client_says_it_came_by_is_not_believed(client: Client, path: str) -> None:
+    served = {"x-forwarded-host": "testserver", "forwarded": "host=testserver"}
+    assert (await client.request("GET", path, headers={"host": "evil.example", **served})).status == 400
+    foreign = {"x-forwarded-host": "evil.example", "x-forwarded-for": "1.2.3.4", "x-forwarded-proto": "https"}
+    answer = await client.request("GET", path, headers=foreign)
+    assert answer.status in (200, 204)
+    assert b"evil.example" not in answer.body
 
 
 async def test_a_revoked_token_and_an_inactive_user_are_nobody(user: AbstractUser, client: Client) -> None:

@@ -73,6 +73,30 @@ async def test_a_file_is_what_its_bytes_say_and_runs_nothing(
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        b'filename="a\r\nSet-Cookie: x=1.txt"',
+        b'filename="a\nSet-Cookie: x=1.txt"',
+        b'filename="a\rSet-Cookie: x=1.txt"',
+        b"filename*=utf-8''a%0D%0ASet-Cookie:%20x=1.txt",
+    ],
+)
+async def test_a_line_break_in_a_file_s_name_makes_no_header(client: Client, name: bytes) -> None:
+    head = b'--edge\r\nContent-Disposition: form-data; name="file"; ' + name + b"\r\nContent-Type: text/plain\r\n\r\n"
+    kind = {"content-type": "multipart/form-data; boundary=edge"}
+    kept = await client.request("POST", "/api/attachments/", head + b"The plan\r\n--edge--\r\n", kind)
+    if kept.status == 400:
+        assert kept.json()["error"]["field"] == "file"
+        return
+    assert kept.status == 201
+    assert kept.json()["filename"].isprintable()
+    read = await client.request("GET", kept.json()["part"]["url"])
+    assert (read.status, read.body) == (200, b"The plan")
+    assert "set-cookie" not in read.headers
+    assert read.headers["content-disposition"].isprintable()
+
+
+@pytest.mark.parametrize(
     ("content", "status", "code"),
     [
         (b"", 400, "invalid"),

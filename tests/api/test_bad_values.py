@@ -4,13 +4,15 @@ names the field, from an agent they are repaired.
 
 from __future__ import annotations
 
+import gzip
 import json
+import time
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 
-from chat.models import Message
+from chat.models import Message, Thread
 from chat.testing.client import Client
 from chat.testing.invariants import assert_invariants
 from tests.folded import assert_shown_is_stored
@@ -208,6 +210,27 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read(client: Client
     assert said_less.status == 413
     await client.request("POST", "/api/threads/", {"id": "t1"})
     assert (await client.request("POST", "/api/threads/t1/messages/", b"x" * 1001)).status == 413
+
+
+async def test_a_million_keys_cost_about_what_they_weigh(client: Client) -> None:
+    """Eleven bytes each: what a body of that size may cost."""
+    keys = ",".join(f'"k{number:06}":0' for number in range(1_000_000))
+    for path, body in (
+        ("/api/chat", f'{{"id":"t1",{keys}}}'),
+        ("/api/threads/", f'{{"id":"t1","metadata":{{{keys}}}}}'),
+    ):
+        begun = time.process_time()
+        refused = await client.request("POST", path, body.encode())
+        assert refused.status in (400, 413), path
+        assert time.process_time() - begun < 5
+    assert not await Thread.objects.aexists()
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/api/threads/"])
+async def test_a_packed_body_is_not_unpacked(client: Client, path: str) -> None:
+    bomb = gzip.compress(b'{"id": "t1", "title": "' + b"x" * 50_000_000 + b'"}')
+    refused = await client.request("POST", path, bomb, {"content-encoding": "gzip"})
+    assert (refused.status, refused.json()["error"]["field"]) == (400, "body")
 
 
 OUTPUT: dict[str, Any] = {

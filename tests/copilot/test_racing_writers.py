@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import random
 import threading
+import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.scale import rounds
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 WRITERS, CHATS = 16, 4
 ROUNDS = rounds(25, 200)
+PAIRS = rounds(60, 2_000)
 
 
 @pytest.mark.parametrize("phase", [Phase.DUAL, Phase.MIRROR_READS, Phase.MIRROR_ONLY])
@@ -89,12 +91,49 @@ def test_nothing_is_lost_or_doubled(asker: Scope, settings: Any, phase: Phase) -
             assert all(name.startswith("own-") for name in set(found) - set(there)), seed
 
 
-def older_append(chat: uuid.UUID, name: str) -> None:
+@pytest.mark.parametrize("phase", [Phase.JSONB, Phase.DUAL, Phase.MIRROR_READS])
+def test_an_older_program_that_appends_the_answer_beside_the_turn_s_end_leaves_one(
+    asker: Scope, settings: Any, phase: Phase
+) -> None:
+    settings.COPILOT_MESSAGES_PHASE = phase
+    barrier = threading.Barrier(2)
+
+    def older(chat: uuid.UUID, pause: float) -> None:
+        close_old_connections()
+        barrier.wait(30)
+        time.sleep(pause)
+        older_append(chat, "a1", "assistant")
+        close_old_connections()
+
+    def ours(chat: uuid.UUID, pause: float) -> bool:
+        close_old_connections()
+        barrier.wait(30)
+        time.sleep(pause)
+        try:
+            return end(chat, "u1", element("a1", "assistant"))
+        finally:
+            close_old_connections()
+
+    won: Counter[bool] = Counter()
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(PAIRS):
+            pauses = sorted((0.0, random.uniform(0, 0.008)), reverse=bool(number % 2))  # each has its head starts
+            chat = chat_with(asker, "u1", active_stream_id="u1")
+            both = pool.submit(older, chat, pauses[0]), pool.submit(ours, chat, pauses[1])
+            both[0].result()
+            won[both[1].result()] += 1
+            assert array(chat) == ["u1", "a1"]
+            assert mirror(chat) in (["u1", "a1"], ["u1"]), "what the older program wrote waits for the reconcile"
+            assert CopilotChat.objects.get(pk=chat).active_stream_id is None
+    assert len(won) == 2, f"one was always first: {won}"
+
+
+def older_append(chat: uuid.UUID, name: str, role: str = "user") -> None:
     """As the older program does it, from a version of its own that had learned to guard its appends."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE copilot_chats SET messages = messages || %s::jsonb WHERE id = %s AND NOT messages @> %s::jsonb",
-            [json.dumps([element(name)]), chat, json.dumps([{"id": name}])],
+            [json.dumps([element(name, role)]), chat, json.dumps([{"id": name}])],
         )
 
 

@@ -1,6 +1,7 @@
 """Run the catalogue, and write what came of it: ``python -m tests.proof [--short] [F5 P3 …]``; ``make proof``.
 
 Tests that stand in several rows run once. The exit code is pytest's; the page is written whatever it is, and says so.
+Some rows are no page of the whole: they are printed, or written where ``--page`` says.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from tests.proof.catalogue import CATALOGUE, Row
 from tests.proof.report import Outcome, outcomes, page
 
 ROOT = Path(__file__).resolve().parents[2]
+WHOLE = Path("docs") / "proof.md"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__.partition("\n")[0])
     parser.add_argument("rows", nargs="*", help="only these")
     parser.add_argument("--short", action="store_true", help="the short forms, as with every `make test`")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "proof.md", help="where the table goes")
+    parser.add_argument("--page", type=Path, help=f"where the table goes; that of all rows: {WHOLE}")
     parser.add_argument("--at-once", default="2", help="how many files are tried at a time")
     chosen = parser.parse_args()
     unknown = set(chosen.rows) - {row.name for row in CATALOGUE}
@@ -34,15 +36,28 @@ def main() -> int:
     begun = time.monotonic()
     code, found = run(rows, short=chosen.short, at_once=chosen.at_once)
     about = {
+        "rows": f"Only {', '.join(row.name for row in rows)}" if chosen.rows else "All rows",
         "form": "short" if chosen.short else "long",
         "commit": git("rev-parse", "--short", "HEAD") + (" with changes" if git("status", "--porcelain") else ""),
         "python": platform.python_version(),
         "cores": str(os.cpu_count()),
         "minutes": f"{(time.monotonic() - begun) / 60:.0f}",
     }
-    chosen.page.write_text(page(rows, found, about))
-    print(f"{chosen.page} is written.")
+    hand_on(page(rows, found, about), page_of(chosen.page, chosen.rows))
     return code
+
+
+def page_of(asked: Path | None, rows: list[str]) -> Path | None:
+    """Where the table goes: None for nowhere, since some rows in the place of all would say that the rest is gone."""
+    return asked or (None if rows else ROOT / WHOLE)
+
+
+def hand_on(told: str, path: Path | None) -> None:
+    if path is None:
+        print(told)
+    else:
+        path.write_text(told)
+        print(f"{path} is written.")
 
 
 def run(rows: list[Row], *, short: bool, at_once: str) -> tuple[int, list[Outcome]]:

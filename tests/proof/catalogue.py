@@ -9,15 +9,20 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Row:
-    """A promise, a fault or an abuse: what tries it (folders, files or single functions), or why nothing does."""
+    """A promise, a fault or an abuse: what tries it (folders, files or single functions), or why nothing does.
+
+    ``elsewhere`` is the command that tries it instead of a test; ``untried`` what of it no test tries, and why.
+    """
 
     name: str
     what: str
     tests: tuple[str, ...] = ()
     reason: str = ""
+    elsewhere: str = ""
+    untried: str = ""
 
 
 CATALOGUE = [
-    Row(name, row["what"], tuple(row.get("tests", ())), row.get("reason", ""))
+    Row(name, **{**row, "tests": tuple(row.get("tests", ()))})
     for name, row in tomllib.loads((Path(__file__).parent / "catalogue.toml").read_text()).items()
 ]

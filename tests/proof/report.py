@@ -10,11 +10,11 @@ from pathlib import Path
 
 from tests.proof.catalogue import Row
 
-TITLES = {"P": "What is promised", "F": "What may break", "A": "What may be tried"}
+TITLES = {"P": "What is promised", "F": "What may break", "A": "What may be tried", "L": "What else has a long form"}
 TOLD = """# Proof
 
 Written by `make proof`, which runs the tests of `tests/proof/catalogue.toml`: what DESIGN promises, and what is done to
-the promises. {form} form, commit {commit}, Python {python}, {cores} cores, {minutes} minutes.
+the promises. {rows}, {form} form, commit {commit}, Python {python}, {cores} cores, {minutes} minutes.
 """
 
 
@@ -49,8 +49,8 @@ def outcomes(told: Path) -> list[Outcome]:
 
 
 def page(rows: Sequence[Row], found: Sequence[Outcome], about: dict[str, str]) -> str:
-    """The outcome of every row as Markdown."""
-    lines = [TOLD.format(**{**about, "form": about["form"].capitalize()})]
+    """The outcome of these rows as Markdown. ``about`` is what ``TOLD`` names."""
+    lines = [TOLD.format(**about)]
     for kind, title in TITLES.items():
         mine = [row for row in rows if row.name.startswith(kind)]
         if mine:
@@ -61,12 +61,17 @@ def page(rows: Sequence[Row], found: Sequence[Outcome], about: dict[str, str]) -
 
 
 def line(row: Row, found: Sequence[Outcome]) -> str:
+    """What a row has come to. It holds when each name in it was tried and passed: what was skipped tried nothing."""
     if row.reason:
-        return f"| {row.name} | {row.what} | does not apply | {row.reason} | |"
+        outcome = f"`{row.elsewhere}`" if row.elsewhere else "does not apply"
+        return f"| {row.name} | {row.what} | {outcome} | {row.reason} | |"
     mine = [one for one in found if any(one.of(test) for test in row.tests)]
     counts = Counter(one.result for one in mine)
-    held = counts["passed"] and not counts["failed"] and all(any(one.of(t) for one in mine) for t in row.tests)
+    passed = [one for one in mine if one.result == "passed"]
+    tried = all(any(one.of(test) for one in passed) for test in row.tests)
+    outcome = "BROKEN" if counts["failed"] else "held" if tried else "NOT TRIED"
     counted = ", ".join(f"{counts[result]} {result}" for result in ("passed", "failed", "skipped") if counts[result])
     where = ", ".join(f"`{test.removeprefix('tests/')}`" for test in row.tests)
-    outcome = f"{'**held**' if held else '**BROKEN**'}: {counted or 'not run'}"
-    return f"| {row.name} | {row.what} | {outcome} | {where} | {sum(one.seconds for one in mine):,.0f} |"
+    where += f". Not tried: {row.untried}" if row.untried else ""
+    seconds = sum(one.seconds for one in mine)
+    return f"| {row.name} | {row.what} | **{outcome}**: {counted or 'not run'} | {where} | {seconds:,.0f} |"

@@ -8,16 +8,19 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from queue import Queue
 from typing import Any, TypeVar
 
 import pytest
-from django.db import close_old_connections
+from django.db import close_old_connections, connection, connections, transaction
 
 from chat.errors import ChatError, ThreadBusy, TurnConflict, TurnNotFound
 from chat.models import Message, Thread, TokenUsage, Turn, TurnStatus
 from chat.store.finalize import Ended
+from chat.store.leases import renew
 from chat.store.messages import append_message
 from chat.store.scope import Scope
+from chat.store.stream_log import LogRow, append
 from chat.store.threads import open_thread
 from chat.testing.invariants import assert_invariants
 from tests.store.test_turns import ANSWER, begin, finish, text
@@ -165,3 +168,53 @@ def test_a_send_that_waits_for_the_end_of_the_turn_before_does_not_deadlock_with
         assert results[0] == Ended.YES
         turn = begin(asker, thread, f"turn {number}")
     assert Turn.objects.count() == 50
+
+
+# How PostgreSQL may join what a heartbeat names with the turns: which way it takes goes by the sizes of both.
+JOINS = ("enable_hashjoin", "enable_mergejoin", "enable_nestloop")
+
+
+@pytest.mark.parametrize("join", [*JOINS, ""], ids=lambda join: join or "as planned")
+def test_an_append_and_a_heartbeat_lock_the_turns_of_a_process_in_one_order(asker: Scope, join: str) -> None:
+    """Two threads of it do so at once. Somebody holds the turn in the middle until both are on their way."""
+    turns = [begin(asker, open_thread(asker, f"many {number}")) for number in range(8)]
+    for turn in reversed(
+        turns
+    ):  # by their places in the table, and by their heartbeats, they stand the other way round
+        renew([(turn.pk, turn.epoch)])
+    pids: Queue[int] = Queue()
+
+    def run(job: Callable[[], Any]) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            pids.put(cursor.fetchone()[0])
+            for other in JOINS:
+                cursor.execute(f"SET {other} = {'off' if join not in ('', other) else 'on'}")
+        try:
+            return len(job())
+        finally:
+            with connection.cursor() as cursor:  # the pool gives it to somebody else
+                for other in JOINS:
+                    cursor.execute(f"RESET {other}")
+            connections.close_all()
+
+    def waits(pid: int) -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0", [pid])
+            return bool(cursor.fetchone()[0])
+
+    rows = [LogRow(turn.pk, turn.epoch, 1, [b"{}"]) for turn in turns]
+    jobs: list[Callable[[], Any]] = [
+        lambda: append(rows, "p"),
+        lambda: renew((turn.pk, turn.epoch) for turn in turns),
+    ]
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        with transaction.atomic():
+            Turn.objects.select_for_update().get(pk=turns[4].pk)
+            done = []
+            for job in jobs:
+                done.append(pool.submit(run, job))
+                pid = pids.get(timeout=30)
+                while not waits(pid):
+                    assert not done[-1].done()
+        assert [one.result() for one in done] == [len(turns)] * 2

@@ -91,7 +91,7 @@ async def test_a_page_learns_where_earlier_messages_are(client: Client) -> None:
     assert (shown, earlier["next"]) == (["m0", "m0", "m1", "m1", "m2", "m2"], None)
 
 
-async def test_a_cursor_beyond_the_end_and_one_that_was_pruned_are_gone(client: Client) -> None:
+async def test_a_cursor_beyond_the_end_is_gone_and_one_at_the_end_has_nothing_behind_it(client: Client) -> None:
     chunks = (await client.send("t1", "/tokens 2 0")).chunks()
     pk = chunks[1]["data"]["turn"]
     beyond = await client.request("GET", f"/api/turns/{pk}/stream?after={pk}-{len(chunks) + 1}")

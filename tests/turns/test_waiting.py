@@ -143,33 +143,35 @@ async def test_a_turn_may_wait_again_in_its_next_leg(client: Client, settings: A
 
 
 @pytest.mark.parametrize("reason", ["length", "content-filter"])
-async def test_an_answer_that_was_cut_off_waits_for_nobody(client: Client, settings: Any, reason: str) -> None:
+async def test_an_answer_that_was_cut_off_waits_for_nobody(
+    client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
     settings.CHAT_AGENT = "tests.turns.agents.Says"
-    Says.chunks = [
-        {"type": "tool-input-available", "toolCallId": "c", "toolName": "search", "input": {}},
-        {"type": "finish", "finishReason": reason},
-    ]
+    call = {"type": "tool-input-available", "toolCallId": "c", "toolName": "search", "input": {}}
+    monkeypatch.setattr(Says, "chunks", [call, {"type": "finish", "finishReason": reason}])
     turn = await assert_shown_is_stored((await client.send("t1", "Hello")).chunks())
     assert turn.status == "completed"
 
 
-async def test_a_provider_s_own_call_without_a_result_waits_for_nobody(client: Client, settings: Any) -> None:
+async def test_a_provider_s_own_call_without_a_result_waits_for_nobody(
+    client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.CHAT_AGENT = "tests.turns.agents.Says"
     call = {"toolCallId": "c", "toolName": "search", "input": {}, "providerExecuted": True}
-    Says.chunks = [{"type": "tool-input-available", **call}]
+    monkeypatch.setattr(Says, "chunks", [{"type": "tool-input-available", **call}])
     turn = await assert_shown_is_stored((await client.send("t1", "Hello")).chunks())
     assert turn.status == "completed"
 
 
-async def test_usage_that_nobody_reports_is_estimated_leg_by_leg(client: Client, settings: Any) -> None:
+async def test_usage_that_nobody_reports_is_estimated_leg_by_leg(
+    client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.CHAT_AGENT = "tests.turns.agents.Says"
-    Says.chunks = [
-        {"type": "text-delta", "id": "1", "delta": "words " * 50},
-        {"type": "tool-input-available", "toolCallId": "c", "toolName": "search", "input": {}},
-    ]
+    call = {"type": "tool-input-available", "toolCallId": "c", "toolName": "search", "input": {}}
+    monkeypatch.setattr(Says, "chunks", [{"type": "text-delta", "id": "1", "delta": "words " * 50}, call])
     turn, _ = await parked(client)
     before = (await TokenUsage.objects.aget()).total_tokens
-    Says.chunks = [{"type": "text-delta", "id": "1", "delta": "more " * 50}]
+    monkeypatch.setattr(Says, "chunks", [{"type": "text-delta", "id": "1", "delta": "more " * 50}])
     await decide(client, turn, {"output": "found"})
     await assert_shown_is_stored(await whole(client, turn))
     usage = await TokenUsage.objects.aget()

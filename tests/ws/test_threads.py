@@ -240,7 +240,12 @@ async def test_no_foreign_page_gets_a_socket_with_a_session(client: Client, user
     browser = Browser()
     await sync_to_async(browser.force_login)(user)
     cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in browser.cookies.items())
-    for origin in ({}, {"origin": "https://evil.example"}, {"origin": f"http://{HOST}.evil.example"}):
+    for origin in (
+        {},
+        {"origin": "null"},
+        {"origin": "https://evil.example"},
+        {"origin": f"http://{HOST}.evil.example"},
+    ):
         with pytest.raises(Refused):
             async with socket(Client({"cookie": cookie}), PATH, **origin):
                 pass

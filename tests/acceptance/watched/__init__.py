@@ -8,7 +8,7 @@ SETTINGS = "tests.acceptance.watched.settings"
 
 
 def held(client: httpx.Client) -> dict[str, int]:
-    """Tasks, readers and streams of a server process."""
+    """Tasks, threads, readers and streams of a server process."""
     answer: dict[str, int] = client.get("/watched").raise_for_status().json()
     return answer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,12 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 def held() -> dict[str, int]:
-    """Tasks, readers, and streams in memory. Costs next to nothing."""
+    """Tasks, threads, readers, and streams in memory. Costs next to nothing."""
     from chat.streams import hub  # its models need the registry of the application above
 
     return {
         "tasks": len(asyncio.all_tasks()),
+        "threads": threading.active_count(),
         "readers": sum(stream.readers for stream in hub._streams.values()),
         "streams": len(hub._streams),
     }

@@ -1,0 +1,45 @@
+"""The rules of ``chat_machine`` that take back what was said: an edit, and a thread that goes to the trash and back."""
+
+from __future__ import annotations
+
+from hypothesis.stateful import rule
+
+from tests.acceptance.clients import SLOTS, TEXTS, THREADS, WHICH, Clients, someone_sent
+from tests.acceptance.ledger import has_rows, has_turn
+
+
+class Rewriting(Clients):
+    @someone_sent
+    @rule(which=WHICH, text=TEXTS, slot=SLOTS)
+    def edit(self, which: int, text: str, slot: int) -> None:
+        """A question once more: it and what followed it are current no longer, and not one row of them is lost."""
+        asked = self._sent(which)
+        if not has_turn(asked):
+            return
+        edited = self._new(asked.thread, text, edits=asked.turn_id)
+        self._post(edited, slot, may_refuse=bool(self._busy(asked.thread)))
+
+    @rule(thread=THREADS, slot=SLOTS)
+    def delete_and_restore(self, thread: int, slot: int) -> None:
+        """Nobody sees a thread in the trash or writes into it; what lived in it is stopped, and all comes back."""
+        name = self.threads[thread]
+        for reader in [reader for reader in self.readers if reader.sent.thread == name]:
+            reader.hang_up()  # it would be shut out
+            self.readers.remove(reader)
+        there, quiet = has_rows(name), not self._busy(name)
+        path = f"/api/threads/{name}"
+        before = self._ask(slot, "GET", f"{path}/messages/?limit=200")
+        self._stop_asked(name)
+        deleted = self._ask(slot, "DELETE", f"{path}/").status
+        self._note(f"delete {deleted}", name)
+        assert deleted == (204 if there else 404)
+        if not there:
+            return
+        assert self._ask(slot, "GET", f"{path}/messages/").status == 404
+        late = self._new(name, "/tokens 3 0")
+        assert self._ask(slot, "POST", "/api/chat", late.body()).status == 404
+        assert not has_turn(late)
+        assert self._ask(slot, "POST", f"{path}/restore/").status == 200
+        after = self._ask(slot, "GET", f"{path}/messages/?limit=200")
+        assert after.status == 200
+        assert not quiet or after.body == before.body
