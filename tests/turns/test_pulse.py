@@ -42,9 +42,7 @@ async def test_a_running_server_prunes_the_logs_of_ended_turns(client: Client, s
 
 async def test_the_live_turn_of_a_deleted_thread_is_stopped(client: Client) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as stream:
-        async for event in stream.events():
-            if event.chunk and event.chunk["type"] == "text-delta":
-                break
+        await stream.until("text-delta")
         assert (await client.request("DELETE", "/api/threads/t1/")).status == 204
         await stream.body()
     turn = await Turn.objects.aget()
