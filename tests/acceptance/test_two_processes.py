@@ -5,15 +5,17 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
+import httpx
 import pytest
 
 from chat.protocol.fold import fold
 from chat.testing.client import said
-from tests.acceptance.database import Database, running
+from chat.testing.readers import Reader
+from chat.testing.servers import eventually, running
+from tests.acceptance.database import Database
 from tests.acceptance.preloaded import Nursery, Preloaded
-from tests.acceptance.readers import Reader, answer_of
-from tests.acceptance.server import eventually
 
 pytestmark = pytest.mark.timeout(300)
 LEASE = 3
@@ -25,6 +27,12 @@ def servers(database: Database, nursery: Nursery) -> Iterator[tuple[Preloaded, P
     pair = Preloaded(nursery, database.url, **settings), Preloaded(nursery, database.url, **settings)
     with running(*pair):
         yield pair
+
+
+def answer_of(client: httpx.Client, thread: str) -> dict[str, Any] | None:
+    """The last message of a thread, if it is an answer."""
+    results = client.get(f"/api/threads/{thread}/messages/").raise_for_status().json()["results"]
+    return results[-1] if results and results[-1]["role"] == "assistant" else None
 
 
 def test_a_turn_of_one_process_is_read_byte_for_byte_in_another(
@@ -77,10 +85,13 @@ def test_a_killed_process_loses_nothing_that_was_shown(
             assert answer
             assert answer["metadata"]["status"] == "interrupted"
             turn = reader.events[0].cursor.partition("-")[0]  # type: ignore[union-attr]
-            log = Reader(there, "GET", f"/api/turns/{turn}/stream").whole_chunks()
+            reread = Reader(there, "GET", f"/api/turns/{turn}/stream")
+            reread.whole()
+            log = reread.chunks
             assert answer["parts"] == fold(log)
             assert log[: len(reader.chunks)] == reader.chunks, "a chunk that was shown is not in the log"
-        assert elsewhere.whole_chunks()[-1]["type"] == "abort"
+        elsewhere.whole()
+        assert elsewhere.chunks[-1]["type"] == "abort"
         again = there.post("/api/chat", json=said("t0", "/tokens 3 0"))
         assert again.status_code == 200
 

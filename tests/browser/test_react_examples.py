@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, expect
 
-from tests.acceptance.server import Server, free_port
+from chat.testing.servers import Server, free_port
 from tests.browser.conftest import Complaints
 from tests.browser.site import EXAMPLE, installed, npm, until_up
 from tests.conftest import needed

@@ -24,6 +24,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "chat",
+    "chat.testing.faults.Faults",
 ]
 AUTH_USER_MODEL = "people.Person"
 MIDDLEWARE = [
@@ -39,6 +40,7 @@ MIDDLEWARE = [
     "assistant.gateway.StampMiddleware",
 ]
 ROOT_URLCONF = "assistant.urls"
+ASGI_APPLICATION = "assistant.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -89,6 +91,7 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
     "PAGE_SIZE": 3,
 }
+CHAT_LEASE_SECONDS = 3
 CHAT_AUTHENTICATION_CLASSES = [
     "assistant.gateway.Badge",
     "chat.access.authentication.SessionOrOrigin",
