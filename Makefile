@@ -8,11 +8,13 @@ SERVER ?= uvicorn
 PYTEST ?=
 BENCH ?=
 SOAK ?= 3600
+# Where `make run` may make the account demo / demo: its own database. `anywhere`: in the one of DATABASE_URL as well.
+DEMO ?= embedded
 
 .PHONY: run test test-worker proof bench bench-history bench-scaling bench-peers soak check lint format lock clean
 
 run: $(VENV)/.run
-	@DEBUG=$${DEBUG:-1} HOST=$(HOST) PORT=$(PORT) SERVER=$(SERVER) exec $(BIN)/python manage.py serve --migrate --demo -v 0
+	@DEBUG=$${DEBUG:-1} HOST=$(HOST) PORT=$(PORT) SERVER=$(SERVER) exec $(BIN)/python manage.py serve --migrate --demo $(DEMO) -v 0
 
 # Two tests at a time; those that start servers and browsers, and look at the clock, beside no others than their kind.
 test: check

@@ -31,6 +31,7 @@ from benchmarks.stage import Stage
 from chat.conf import DEFAULTS
 
 FULL = 0.7  # of a core: beyond it a queue grows faster than the load
+EXPLAINED = 0.7  # of the variance: what explains less is no line
 ANSWER = 500  # tokens of an answer, where a figure needs one
 DAY = 86_400
 MARKED = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -38,17 +39,21 @@ MARKED = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """``fixed + each * size``, by least squares, and the share of the variance that it explains."""
+    """``fixed + each * size``, by least squares, and the share of the variance that it explains; the mean is what is
+    left to say where it explains little.
+    """
 
     fixed: float
     each: float
     explained: float
+    mean: float
 
     def at(self, size: float) -> float:
         return self.fixed + self.each * size
 
     def line(self, sizes: Sequence[float]) -> Points:
-        return [(size, self.at(size)) for size in (0.0, max(sizes))]
+        of = self.at if self.explained >= EXPLAINED else lambda size: self.mean
+        return [(size, of(size)) for size in (0.0, max(sizes))]
 
 
 def most(full: float, cost: Fit) -> float:
@@ -62,7 +67,7 @@ def fit(points: Points) -> Fit:
     found = linear_regression(x, y)
     off = sum((b - found.intercept - found.slope * a) ** 2 for a, b in points)
     spread = sum((b - fmean(y)) ** 2 for b in y)
-    return Fit(found.intercept, found.slope, 1 - off / spread if spread else 1.0)
+    return Fit(found.intercept, found.slope, 1 - off / spread if spread else 1.0, fmean(y))
 
 
 class Costs:
@@ -72,9 +77,7 @@ class Costs:
         self.found = found
 
         def by_size(points: Sequence[Point], figure: Callable[[Point], float]) -> Fit:
-            fine = [one for one in points if one.keeps_up]
-            fitted = fine if len(fine) >= 2 else points
-            return fit([(one.size, figure(one)) for one in fitted])
+            return fit([(one.size, figure(one)) for one in _borne(points)])
 
         self.server = by_size(found.turns, lambda one: one.server)
         self.postgres = by_size(found.turns, lambda one: one.postgres)
@@ -94,9 +97,13 @@ class Costs:
         """Turns at once that fill a core of a server, at so many tokens a second each."""
         return most(FULL, self.server) * self.rate.at(RATE) / self.rate.at(rate)
 
+    def postgres_of_a_process(self) -> float:
+        """Cores of PostgreSQL for one process, at the most: its turns share commits, so it hardly depends on them."""
+        return max(one.postgres for one in _borne(self.found.turns))
+
     def turns_a_postgres(self, cores: int, rate: float) -> float:
-        """The same of a PostgreSQL with so many cores."""
-        return most(cores * FULL, self.postgres) * self.postgres_rate.at(RATE) / self.postgres_rate.at(rate)
+        """Turns of the full processes that a PostgreSQL with so many cores serves."""
+        return cores * FULL // self.postgres_of_a_process() * self.turns_a_core(rate)
 
     def readers_a_core(self, rate: float) -> float:
         """Readers of one turn that fill a core of a server."""
@@ -104,8 +111,13 @@ class Costs:
 
     def wal(self) -> float:
         """Bytes for each token, with the most turns that the machine bore."""
-        fine = [one for one in self.found.turns if one.keeps_up] or self.found.turns
-        return fine[-1].wal
+        return _borne(self.found.turns)[-1].wal
+
+
+def _borne(points: Sequence[Point]) -> Sequence[Point]:
+    """Those at which every token came in time; all, where that leaves too few."""
+    fine = [one for one in points if one.keeps_up]
+    return fine if len(fine) >= 2 else points
 
 
 def blocks(costs: Costs, about: str) -> dict[str, str]:
@@ -156,7 +168,8 @@ def _sizing(costs: Costs) -> str:
     lines += [f"| {what} | {' | '.join(f'{of(rate):,.0f}' for rate in rates)} |" for what, of in figures.items()]
     rows, size, prunes = ANSWER * log.rows / log.tokens, ANSWER * log.bytes / log.tokens, log.rows / log.prune
     told = [
-        f"Cores count as full at {FULL:.0%}. An answer of {ANSWER} tokens leaves {rows:.0f} rows and",
+        f"Cores count as full at {FULL:.0%}; a process costs PostgreSQL {costs.postgres_of_a_process():.2f} cores.",
+        f"An answer of {ANSWER} tokens leaves {rows:.0f} rows and",
         f"{size / 1024:.0f} KB of log for as long as logs are kept: a million answers",
         f"{1e6 * size / 2**30:.0f} GB, which {1e6 * rows / prunes / 60:.0f} minutes of pruning take away.",
         f"A tenth of the day goes into pruning at {prunes * DAY * 0.1 / rows / 1e6:.1f} million answers a day.",
@@ -165,6 +178,8 @@ def _sizing(costs: Costs) -> str:
 
 
 def _line(fit_: Fit, each: str, unit: str = "") -> str:
+    if fit_.explained < EXPLAINED:
+        return f"{fit_.mean:.3g} {unit} on average, which no line explains".replace("  ", " ")
     return (
         f"{fit_.fixed:.3g} {unit} + {fit_.each:.3g} {unit} a {each}".replace("  ", " ")
         + f" (explains {max(0.0, fit_.explained):.0%})"

@@ -64,6 +64,20 @@ def check_database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 
 
 @checks.register("chat")
+def check_times(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    if settings.USE_TZ:
+        return []
+    return [
+        checks.Error(
+            "The times of chat are moments, and USE_TZ is off.",
+            hint="PostgreSQL keeps them as timestamptz, and compares them with its clock: USE_TZ must be True, which "
+            "is Django's default; TIME_ZONE may be any.",
+            id="chat.E006",
+        )
+    ]
+
+
+@checks.register("chat")
 def check_server(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     if "daphne" in settings.INSTALLED_APPS or getattr(settings, "SERVER", "") == "daphne":
         return [

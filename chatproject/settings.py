@@ -164,8 +164,6 @@ SPECTACULAR_SETTINGS = {
     "SERVE_AUTHENTICATION": conf.DEFAULTS["AUTHENTICATION_CLASSES"],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
     "SERVE_INCLUDE_SCHEMA": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
 # Where the roll-out of the copilot chats' mirror is: see docs/migrating-from-jsonb.md.

@@ -199,7 +199,8 @@ class CopilotChatAdmin(ReadOnlyAdmin[CopilotChat]):
             "drifted": drifted,
             "only_drift": only_drift,
             "pairs": None if pairs is None else [pair_view(pair) for pair in pairs[:PAIRS]],
-            "next_offset": offset + PAIRS if pairs is not None and len(pairs) > PAIRS else 0,
+            # As text: a template would put separators into a number.
+            "next_offset": str(offset + PAIRS) if pairs is not None and len(pairs) > PAIRS else "",
             "reconcile_url": reverse("admin:chat_copilotchat_reconcile", args=[obj.pk])
             if drifted and self.may_reconcile(request)
             else "",

@@ -102,7 +102,7 @@ class Transcript:
     """A page of a thread, oldest message first."""
 
     entries: list[Entry]
-    older: int | None  # the message in front of which the page before this one ends
+    older: str  # the message in front of which the page before this one ends, as text (see Entry.number), or nothing
     is_last: bool
 
 
@@ -145,8 +145,8 @@ def told_usage(usage: TokenUsage) -> str:
     return " · ".join([*told, "estimated"] if usage.source == UsageSource.ESTIMATED else told)
 
 
-def _page(thread: Thread, before: int | None) -> tuple[list[int], int | None]:
-    """The ids of a page's messages, newest first, and where the page before it ends."""
+def _page(thread: Thread, before: int | None) -> tuple[list[int], str]:
+    """The ids of a page's messages, newest first, and where the page before it ends, if there is one."""
     stored = Func(F("parts"), function="pg_column_size", output_field=IntegerField())
     found = Message.objects.filter(thread=thread).order_by("-pk").annotate(stored=stored)
     if before is not None:
@@ -155,10 +155,10 @@ def _page(thread: Thread, before: int | None) -> tuple[list[int], int | None]:
     left = PAGE_BYTES
     for pk, size in found.values_list("pk", "stored")[: PAGE_MESSAGES + 1]:
         if ids and (len(ids) == PAGE_MESSAGES or size > left):
-            return ids, ids[-1]
+            return ids, str(ids[-1])
         ids.append(pk)
         left -= size
-    return ids, None
+    return ids, ""
 
 
 def _turns(thread: Thread, messages: Iterable[Message]) -> dict[str, Turn]:

@@ -23,7 +23,7 @@ from chat.agents.base import AgentError, TurnContext
 from chat.protocol.chunks import Chunk
 
 MODEL = "demo"
-MOST_TOKENS = 100_000
+MOST = 100_000  # of whatever is asked for: anybody may write any number
 MOST_MAILS = 20
 HELP = (
     "I am the demo agent: I live in this process and know no network. "
@@ -84,7 +84,7 @@ async def _plain(turn: TurnContext) -> AsyncIterator[Chunk]:
 
 
 async def _tokens(count: int, pause: float) -> AsyncIterator[Chunk]:
-    async for chunk in _text([f"w{number} " for number in range(1, min(count, MOST_TOKENS) + 1)], pause):
+    async for chunk in _text([f"w{number} " for number in range(1, count + 1)], pause):
         yield chunk
 
 
@@ -188,7 +188,7 @@ async def _hang() -> AsyncIterator[Chunk]:
 
 def _number(words: list[str], place: int, default: int) -> int:
     try:
-        return max(0, int(words[place]))
+        return max(0, min(int(words[place]), MOST))
     except (IndexError, ValueError):
         return default
 

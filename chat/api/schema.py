@@ -8,14 +8,17 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from django.apps import apps
 from django.urls import URLPattern, URLResolver, get_resolver
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from rest_framework.request import Request
 
 from chat.api.operations import OPERATIONS, STREAM, Operation
 from chat.api.shapes import Error
 from chat.api.views import ChatView
+from chat.errors import NotFound
 
 REFERENCE = "#/components/schemas/{model}"
 PLACE = re.compile(r"<(?:(\w+):)?(\w+)>")
@@ -24,6 +27,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "uuid": {"type": "string", "format": "uuid"},
     "str": {"type": "string", "minLength": 1, "maxLength": 128},
 }
+#: The apps that have the page's script, and those that this one starts.
+PAGE_OF = ("drf_spectacular", "drf_spectacular_sidecar")
 SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"session": []}]
 HEADERS = {
     "x-vercel-ai-ui-message-stream": {"schema": {"type": "string"}, "description": "v1"},
@@ -151,9 +156,17 @@ class Schema(ChatView, SpectacularAPIView):
 
 
 class Docs(ChatView, SpectacularSwaggerSplitView):
-    """The schema to read and try, without inline script or style and without a foreign host."""
+    """The schema to read and try, without inline script or style and without a foreign host: what it runs, with its
+    reader's session, are the sidecar's files, whatever the host has set for its own page. Not found where one of
+    ``PAGE_OF`` is not installed.
+    """
 
     renderer_classes = SpectacularSwaggerSplitView.renderer_classes
     url_name = "schema"
     url_name_self = "docs"
     template_name = "chat/api_docs.html"
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if not all(map(apps.is_installed, PAGE_OF)):
+            raise NotFound

@@ -1,10 +1,6 @@
-from typing import Any
-
 from django.db import migrations
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.migrations.state import ProjectState
 
-from chat import conf
+from chat.migrations._operations import Backfill
 
 # Twenty chats a transaction, under their rows' locks for as long as that: nobody can change an array between the read
 # and the write, and a migration that is killed has lost twenty chats. Run again it only adds what is missing. The first
@@ -52,20 +48,6 @@ BEGIN
     END LOOP;
 END $$
 """
-
-
-class Backfill(migrations.RunSQL):
-    """The backfill, unless CHAT_BACKFILL_IN_MIGRATION leaves it to ``manage.py reconcile_messages``."""
-
-    def database_forwards(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
-    ) -> None:
-        if conf.get("BACKFILL_IN_MIGRATION"):
-            super().database_forwards(app_label, schema_editor, from_state, to_state)
-
-    def deconstruct(self) -> tuple[str, Any, Any]:
-        _, args, kwargs = super().deconstruct()
-        return type(self).__name__, args, kwargs
 
 
 class Migration(migrations.Migration):

@@ -1,10 +1,6 @@
-from typing import Any
-
 from django.db import migrations
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.migrations.state import ProjectState
 
-from chat import conf
+from chat.migrations._operations import Backfill
 
 # A thousand rows a transaction; run again after a kill it only adds what is missing.
 BACKFILL = """
@@ -25,23 +21,6 @@ BEGIN
     END LOOP;
 END $$
 """
-
-
-class Backfill(migrations.RunSQL):
-    """The backfill, unless CHAT_BACKFILL_IN_MIGRATION leaves it to ``manage.py index_search``."""
-
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        if conf.get("BACKFILL_IN_MIGRATION"):
-            super().database_forwards(app_label, schema_editor, from_state, to_state)
-
-    def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
-        return type(self).__name__, [], {"sql": self.sql, "reverse_sql": self.reverse_sql}
 
 
 class Migration(migrations.Migration):

@@ -11,6 +11,8 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.utils import CursorWrapper
 from django.db.migrations.state import ProjectState
 
+from chat import conf
+
 LOCK_TIMEOUT = "3s"
 
 
@@ -88,3 +90,13 @@ class AddForeignKey(migrations.RunSQL):
 
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
         return (type(self).__name__, [self.table, self.column, self.target, self.on_delete], {})
+
+
+class Backfill(migrations.RunSQL):
+    """What fills a table from older ones, unless CHAT_BACKFILL_IN_MIGRATION leaves it to a command."""
+
+    def database_forwards(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        if conf.get("BACKFILL_IN_MIGRATION"):
+            super().database_forwards(app_label, schema_editor, from_state, to_state)

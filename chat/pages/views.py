@@ -36,7 +36,8 @@ def conversation(request: HttpRequest, thread_id: UUID | None = None) -> HttpRes
         "chat/conversation.html",
         {
             "suggestions": DEMO_SUGGESTIONS if is_demo else [],
-            "most_bytes": conf.get("ATTACHMENT_BYTES"),
+            # What the script reads is text: a template would put separators into a number.
+            "most_bytes": str(conf.get("ATTACHMENT_BYTES")),
             "attachable": _attachable(),
             **_share_days(),
         },
@@ -56,12 +57,10 @@ def _share_days() -> dict[str, Any]:
     """For how many days a link to a thread may be made good, and for how many it usually is."""
     usual, most = conf.get("SHARE_DAYS"), conf.get("SHARE_MOST_DAYS")
     days = {*SHARE_LABELS, usual or most} - {0}
-    choices: list[tuple[Any, str]] = [
-        (each, SHARE_LABELS.get(each, f"{each} days")) for each in sorted(days) if each <= (most or each)
-    ]
+    choices = [(str(each), SHARE_LABELS.get(each, f"{each} days")) for each in sorted(days) if each <= (most or each)]
     if not usual and not most:
         choices.append(("", "as long as nobody revokes it"))
-    return {"share_days": choices, "share_usual": usual or most or ""}
+    return {"share_days": choices, "share_usual": str(usual or most or "")}
 
 
 class Login(LoginView):
@@ -84,5 +83,6 @@ class Login(LoginView):
         return super().form_invalid(form)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        # The demo account exists only where DEBUG is on.
-        return super().get_context_data(**kwargs, show_demo_account=settings.DEBUG)
+        # Where `make run` has made it.
+        is_there = settings.DEBUG and getattr(settings, "EMBEDDED_POSTGRES", None)
+        return super().get_context_data(**kwargs, show_demo_account=bool(is_there))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from chat.protocol.chunks import Chunk, Part
+from chat.protocol.chunks import Chunk, Part, is_well_formed
 
 _DELTA_KEYS: Final = {
     "text-delta": ("id", "delta"),
@@ -25,30 +25,38 @@ _COPIED: Final = {
 def replay(parts: list[Part]) -> list[Chunk]:
     """Canonical chunks that fold to ``parts``: one delta a block, without ``start`` and ``finish``.
 
-    For every list of parts that a fold gives. Parts of other origin are told as far as chunks can: what no
-    chunk makes is left out.
+    For every list of parts that a fold gives. Parts of other origin, and whatever else is in the list, are told as
+    far as chunks can: what well-formed chunks do not make is left out.
     """
     chunks: list[Chunk] = []
     in_step = False
+    parts = [part for part in parts if isinstance(part, dict) and isinstance(part.get("type"), str)]
     ids = {part["id"] for part in parts if part["type"] == "reasoning" and isinstance(part.get("id"), str)}
     for number, part in enumerate(parts, 1):
-        kind = part["type"]
-        if kind == "step-start":
+        if part["type"] == "step-start":
             if in_step:
                 chunks.append({"type": "finish-step"})
             chunks.append({"type": "start-step"})
             in_step = True
-        elif kind in ("text", "reasoning"):
-            chunks += _block(part, _free_id(part, number, ids))
-        elif "toolCallId" in part:
-            chunks += _call(part)
-        elif kind in _COPIED:
-            chunks.append({key: part[key] for key in _COPIED[kind] if key in part})
-        elif kind.startswith("data-"):
-            chunks.append({key: part[key] for key in ("type", "id", "data") if key in part})
+        else:
+            told = list(_told(part, number, ids))
+            chunks += told if all(map(is_well_formed, told)) else []
     if in_step and not any(part.get("state") in ("streaming", "input-streaming") for part in parts):
         chunks.append({"type": "finish-step"})
     return chunks
+
+
+def _told(part: Part, number: int, ids: set[str]) -> Iterator[Chunk]:
+    """The chunks of one part, which are well formed where the part is."""
+    kind = part["type"]
+    if kind in ("text", "reasoning"):
+        yield from _block(part, _free_id(part, number, ids))
+    elif "toolCallId" in part:
+        yield from _call(part)
+    elif kind in _COPIED:
+        yield {key: part[key] for key in _COPIED[kind] if key in part}
+    elif kind.startswith("data-"):
+        yield {key: part[key] for key in ("type", "id", "data") if key in part}
 
 
 def coalesce(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
@@ -97,14 +105,14 @@ def _block(part: Part, block: str) -> Iterator[Chunk]:
     if "providerMetadata" in part:
         start["providerMetadata"] = part["providerMetadata"]
     yield start
-    if part["text"]:
-        yield {"type": f"{kind}-delta", "id": block, "delta": part["text"]}
+    if part.get("text") != "":
+        yield {"type": f"{kind}-delta", "id": block, "delta": part.get("text")}
     if part.get("state") != "streaming":
         yield {"type": f"{kind}-end", "id": block}
 
 
 def _call(part: Part) -> Iterator[Chunk]:
-    state, same = part["state"], {"toolCallId": part["toolCallId"]}
+    state, approval, same = part.get("state"), part.get("approval"), {"toolCallId": part["toolCallId"]}
     kind: dict[str, Any] = {"dynamic": True} if part["type"] == "dynamic-tool" else {}
     name = part.get("toolName") or part["type"].removeprefix("tool-")
     begin = {**same, "toolName": name, **kind}
@@ -118,12 +126,12 @@ def _call(part: Part) -> Iterator[Chunk]:
     if "callProviderMetadata" in part:
         begin["providerMetadata"] = part["callProviderMetadata"]
     yield {"type": "tool-input-available", **begin, "input": part.get("input", part.get("rawInput"))}
-    if "approval" in part:
-        yield {"type": "tool-approval-request", **same, "approvalId": part["approval"]["id"]}
+    if isinstance(approval, dict):
+        yield {"type": "tool-approval-request", **same, "approvalId": approval.get("id")}
     if state == "output-available":
         early: dict[str, Any] = {"preliminary": True} if part.get("preliminary") else {}
-        yield {"type": "tool-output-available", **same, "output": part["output"], **kind, **early}
+        yield {"type": "tool-output-available", **same, "output": part.get("output"), **kind, **early}
     elif state == "output-error":
-        yield {"type": "tool-output-error", **same, "errorText": part["errorText"], **kind}
+        yield {"type": "tool-output-error", **same, "errorText": part.get("errorText"), **kind}
     elif state == "output-denied":
         yield {"type": "tool-output-denied", **same}

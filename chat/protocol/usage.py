@@ -82,6 +82,14 @@ class UsageMeter:
         if self.on_late is not None:
             self.on_late()
 
+    def add_of_title(self, title: UsageMeter) -> None:
+        """Note the calls that made the thread's title: they count, and say nothing of what the answer took."""
+        self.calls += [{**call, "of": "title"} for call in title.calls]
+
+    def tells_of_answer(self, since: int = 0) -> bool:
+        """Whether a call behind the first ``since`` was one of the answer's."""
+        return any(call.get("of") != "title" for call in self.calls[since:])
+
     def totals(self) -> dict[str, int]:
         """The sum of all calls, by count."""
         return {count: _count(sum(call[count] for call in self.calls)) for count in COUNTS}

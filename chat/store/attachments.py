@@ -7,6 +7,7 @@ or a row whose ``deleted_at`` tells the next sweep to go on.
 from __future__ import annotations
 
 import base64
+import logging
 import re
 import uuid
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ from chat.models import Attachment
 from chat.store.scope import VISIBLE_THREAD, Scope
 from chat.store.sql import Row, one_transaction, row, rows
 from chat.store.turns import StoredTurn
+from chat.telemetry import event
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = "chat_attachments.id, filename, media_type, size, chat_attachments.created_at, thread_id, key"
 # How a file part names one, under whatever prefix the API stands.
@@ -93,27 +97,45 @@ def pieces_of(attachment: Row) -> Iterator[bytes]:
 
 def delete_attachment(scope: Scope, pk: uuid.UUID) -> None:
     """Take a file of the asker's away; messages that name it stay. Raises NotFound, also for somebody else's."""
-    if not row(
+    marked = row(
         """
         UPDATE chat_attachments SET deleted_at = clock_timestamp()
-         WHERE id = %(id)s AND owner_id = %(scope_user)s AND deleted_at IS NULL RETURNING id
+         WHERE id = %(id)s AND owner_id = %(scope_user)s AND deleted_at IS NULL RETURNING id, key
         """,
         id=pk,
         scope_user=scope.user_id,
-    ):
+    )
+    if marked is None:
         raise NotFound
-    sweep_attachments()
+    _sweep(marked)
 
 
 def sweep_attachments() -> int:
-    """Take away the bytes, and then the rows, of all attachments that were deleted; how many. May be run by several."""
-    swept = 0
-    while found := rows("SELECT id, key FROM chat_attachments WHERE deleted_at IS NOT NULL LIMIT 100"):
-        for one in found:
-            storage().delete(one["key"])
-            rows("DELETE FROM chat_attachments WHERE id = %(id)s", id=one["id"])
-        swept += len(found)
+    """Take away the bytes, and then the rows, of all attachments that were deleted; how many. May be run by several.
+    Those that the storage does not give up stay for the next sweep, and keep none of the others.
+    """
+    swept, last = 0, uuid.UUID(int=0)
+    while found := rows(
+        """
+        SELECT id, key FROM chat_attachments WHERE deleted_at IS NOT NULL AND id > %(last)s ORDER BY id LIMIT 100
+        """,
+        last=last,
+    ):
+        swept += sum(map(_sweep, found))
+        last = found[-1]["id"]
     return swept
+
+
+def _sweep(deleted: Row) -> bool:
+    try:
+        storage().delete(deleted["key"])
+    except Exception as problem:  # of any kind: each storage has its own
+        name = type(problem).__name__
+        told = event("file_not_deleted", problem=name)
+        logger.warning("the file %s could not be deleted: %s", deleted["key"], name, extra=told)
+        return False
+    rows("DELETE FROM chat_attachments WHERE id = %(id)s", id=deleted["id"])
+    return True
 
 
 @receiver(post_delete, sender=Attachment, dispatch_uid="chat.attachments")

@@ -15,6 +15,7 @@ from chat.store.copilot import import_chat, lock_chat
 from chat.store.messages import BUSY_SQL
 from chat.store.scope import VISIBLE_CHAT, Scope
 from chat.store.sql import ATTEMPTS, Row, connection, decoded, encoded, one_transaction, row, rows
+from chat.store.stream_log import TELL_STOP
 from chat.store.transcript import Said, read_transcript
 from chat.store.turns import StoredTurn, busy_turn
 from chat.store.usage import USAGE_COLUMNS, USAGE_VALUES, UsageFigures
@@ -140,7 +141,7 @@ WITH live AS (
     SELECT id, copilot_chat_id, user_id, {USAGE_VALUES} FROM live
     ON CONFLICT DO NOTHING
 )
-SELECT pg_notify('chat_stop', 'anybody ' || id) FROM live
+SELECT {TELL_STOP} FROM live
 """
 
 

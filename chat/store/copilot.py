@@ -16,7 +16,7 @@ from chat.errors import ChatBusy, ChatNotFound, MessageNotFound, StaleMessages
 from chat.store import mirror
 from chat.store.messages import BUSY_SQL
 from chat.store.scope import Scope
-from chat.store.sql import decoded, encoded, one_transaction, row, rows
+from chat.store.sql import PATIENCE, decoded, encoded, one_transaction, row, rows
 
 Element = dict[str, Any]
 
@@ -241,8 +241,6 @@ def _set_marker(chat: LockedChat, stream_id: str | None) -> None:
     )
 
 
-# A process that is paused while it holds the lock must not keep it from whoever recovers its turn.
-PATIENCE = "set_config('idle_in_transaction_session_timeout', '5s', true)"
 MARKED = """messages_version = messages_version + 1, updated_at = clock_timestamp(), active_stream_id = %(marker)s"""
 # Guarded: two writers of the same id leave one element, and no element is lost to a read that was older than a write.
 APPEND = f"""

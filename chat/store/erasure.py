@@ -48,6 +48,7 @@ def erase(user: Any) -> dict[str, int]:
     with one_transaction():
         _add(report, rows(TURNS_ELSEWHERE, user=user))
         _add(report, rows(ELSEWHERE, user=user))
+        _add(report, rows(DECISIONS_ELSEWHERE, user=user))
         _add(report, rows(ANONYMOUS, user=user))
     sweep_attachments()
     return {name: count for name, count in sorted(report.items()) if name != "erased"}
@@ -59,12 +60,13 @@ def delete_account(user: Any) -> None:
 
 
 def is_left(user: Any) -> bool:
-    """Whether rows of the user's have come since: they were still writing."""
+    """Whether rows of the user's have come since, who was still writing, or files that the storage did not give up."""
     found = row(
         """
         SELECT EXISTS (SELECT FROM chat_threads WHERE owner_id = %(user)s)
             OR EXISTS (SELECT FROM copilot_chats WHERE user_id = %(user)s)
-            OR EXISTS (SELECT FROM chat_messages WHERE author_id = %(user)s) AS is_left
+            OR EXISTS (SELECT FROM chat_messages WHERE author_id = %(user)s)
+            OR EXISTS (SELECT FROM chat_attachments WHERE owner_id = %(user)s) AS is_left
         """,
         user=user,
     )
@@ -148,6 +150,20 @@ WITH theirs AS MATERIALIZED (
       FROM theirs WHERE t.id = theirs.id RETURNING t.id
 )
 SELECT count(*) AS turns_elsewhere FROM erased
+"""
+# What was written with decisions on the calls of others' turns. A turn that still waits would run what it was allowed
+# with the input that the model wrote, which nobody has approved: it is denied that. Whoever was to answer is not heard.
+DECISIONS_ELSEWHERE = """
+WITH erased AS (
+    UPDATE chat_tool_approvals a
+       SET decided_by_id = NULL, reason = '', changed_input = NULL, output = NULL,
+           error_text = CASE WHEN status = 'answered' THEN '[erased]' ELSE '' END,
+           status = CASE WHEN status = 'approved' AND changed_input IS NOT NULL AND EXISTS (
+                             SELECT FROM chat_turns t WHERE t.id = a.turn_id AND t.status = 'awaiting_approval')
+                         THEN 'denied' ELSE status END
+     WHERE decided_by_id = %(user)s RETURNING id
+)
+SELECT count(*) AS decisions_elsewhere FROM erased
 """
 ANONYMOUS = """
 WITH kept AS (UPDATE token_usage SET user_id = NULL WHERE user_id = %(user)s RETURNING id),

@@ -15,7 +15,7 @@ from chat.store import turn_news
 from chat.store.approvals import ASK, LEAVE_UNDECIDED
 from chat.store.copilot import lock_chat, write_answer
 from chat.store.quotas import settlement
-from chat.store.sql import UNAVAILABLE, DatabaseError, encoded, one_transaction, row, rows, undone_on_error
+from chat.store.sql import UNAVAILABLE, DatabaseError, encoded, one_transaction, refused_by, row, rows, undone_on_error
 from chat.store.stream_log import CHANNEL, LogRow, news
 from chat.store.turns import THREAD_CHANNEL, StoredTurn
 from chat.store.usage import USAGE_AGAIN, USAGE_COLUMNS, USAGE_VALUES, UsageFigures
@@ -93,10 +93,13 @@ def finalize_assistant_turn(
         ended = end(turn, parts, metadata, usage, ending | usage.parameters())
     except UNAVAILABLE:
         raise  # no database: nothing was wrong with the usage
-    except DatabaseError:
+    except DatabaseError as problem:
+        if refused_by(problem) not in ("", "token_usage"):
+            raise
+        ended = _end_without_usage(end, turn, parts, metadata, ending)
+        # It was the usage, since without it the answer could be written.
         told = event("usage_not_written", turn=turn.pk, conversation=turn.conversation)
         logger.exception("usage of turn %s could not be written; its answer is", turn.pk, extra=told)
-        ended = _end_without_usage(end, turn, parts, metadata, ending)
         usage = UsageFigures()
     if ended in OVER and turn.status != TurnStatus.QUEUED:
         turn_news.ended(turn, status=status.value, error_code=error_code, total_tokens=usage.total_tokens)

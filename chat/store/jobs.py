@@ -13,8 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar
 
 from chat import conf
-from chat.store.queue import PATIENCE
-from chat.store.sql import connection, one_transaction, row, rows
+from chat.store.sql import PATIENCE, connection, one_transaction, row, rows
 from chat.store.turns import StoredTurn
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from typing import Any
 
 from chat.errors import Contention, ThreadBusy
 from chat.protocol.portable.conversation import Conversation, Said
+from chat.store.copilot import FORK_PREFIX
 from chat.store.messages import BUSY_SQL, ENDED_SQL
 from chat.store.scope import OWNED_THREAD, Scope
 from chat.store.sql import Row, decoded, encoded, key_type, one_transaction, row, rows
 from chat.store.threads import read_thread, thread_uuid
 from chat.store.versions import current_version
 
-FORK_PREFIX = "Fork | "
 BATCH = 500
 
 

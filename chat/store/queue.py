@@ -12,7 +12,7 @@ from chat.store.begin import FOLLOWS, MESSAGES, MODEL, NewUserMessage
 from chat.store.messages import BUSY_SQL
 from chat.store.quotas import admitted, are_counted, limits_of
 from chat.store.scope import VISIBLE_THREAD, WRITABLE_THREAD, Scope
-from chat.store.sql import encoded, one_transaction, row, rows
+from chat.store.sql import PATIENCE, encoded, one_transaction, row, rows
 from chat.store.threads import require_writable
 from chat.store.turns import THREAD_CHANNEL, TURN_COLUMNS, StoredTurn, message_id, stored_turn
 
@@ -33,8 +33,7 @@ def enqueue_turn(
     most: int,
 ) -> StoredTurn | None:
     """What ``begin_turn`` takes, to wait behind the busy turn and those that wait already, or before these, as the
-    ``first``. None when there is nothing to wait for (any more), or
-    the turn id is taken: begin it, or find it, then.
+    ``first``. None when there is nothing to wait for (any more), or the turn id is taken: begin it, or find it, then.
 
     Race: the busy turn ends at the same time, and nobody would promote what comes too late. Both hold the thread's
     lock, and the second statement sees whatever was committed under it. Raises ThreadNotFound; QueueFull when
@@ -158,9 +157,6 @@ def queued_message(turn: StoredTurn) -> dict[str, Any] | None:
     return message
 
 
-# A process that is paused between two statements would keep the thread's lock, and whoever recovers its turns would
-# wait for it: PostgreSQL ends such a session after five seconds.
-PATIENCE = "set_config('idle_in_transaction_session_timeout', '5s', true)"
 LOCK = f"SELECT id, {PATIENCE} FROM chat_threads WHERE id = %(thread)s AND deleted_at IS NULL FOR NO KEY UPDATE"
 LOCK_WRITABLE = f"SELECT id, {PATIENCE} FROM chat_threads WHERE id = %(thread)s AND {WRITABLE_THREAD} FOR NO KEY UPDATE"
 # Epoch 0: to promote it raises it, so a cancel and a promotion at the same instant have one outcome.

@@ -28,6 +28,7 @@ from chat.store.scope import with_policy
 
 __all__ = [
     "ATTEMPTS",
+    "PATIENCE",
     "UNAVAILABLE",
     "DatabaseError",
     "IntegrityError",
@@ -40,6 +41,7 @@ __all__ = [
     "key_type",
     "listen_parameters",
     "one_transaction",
+    "refused_by",
     "row",
     "rows",
     "undone_on_error",
@@ -52,8 +54,16 @@ View = TypeVar("View", bound=Callable[..., Any])
 # How often a loop looks again for a row that a rival made and may have deleted since, before it says so.
 ATTEMPTS = 10
 
+# In a statement that takes a conversation's lock: a process that is paused between it and the next would keep the lock,
+# and whoever recovers its turns would wait. PostgreSQL ends such a session after five seconds.
+PATIENCE = "set_config('idle_in_transaction_session_timeout', '5s', true)"
+
 # The SQLSTATE of a session that was idle in its transaction for too long.
 SLEPT_TOO_LONG = "25P03"
+
+# The classes of SQLSTATE whose errors quote names of the schema only, in the first of their lines: violated
+# constraints, and statements that do not fit the schema.
+NAMING = ("23", "42")
 
 # What a statement raises when the database is away for a moment; the same statement may be tried again.
 UNAVAILABLE = (OperationalError, InterfaceError)
@@ -111,11 +121,18 @@ def key_type() -> str:
 
 
 def rows(statement: str, **params: Any) -> list[Row]:
-    """Run one statement and return its rows by column name. jsonb columns come as text: see ``decoded``."""
+    """Run one statement and return its rows by column name. jsonb columns come as text: see ``decoded``.
+
+    What it raises says no value: it names what of the schema was hurt, or the kind of error.
+    """
     with connection().cursor() as cursor:
         # Django's own loader of times is Python, and takes longer than all else that is done with a row.
         cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
-        cursor.execute(with_policy(statement), params)
+        try:
+            cursor.execute(with_policy(statement), params)
+        except DatabaseError as problem:
+            _keep_to_names(problem)
+            raise
         columns = cursor.description  # put together anew whenever it is asked for
         if columns is None:
             return []
@@ -143,6 +160,23 @@ def violated(problem: BaseException) -> str:
     """The name of the constraint or unique index that a statement ran into; empty where it was something else."""
     diagnosis = getattr(problem.__cause__, "diag", None)
     return (diagnosis and diagnosis.constraint_name) or ""
+
+
+def refused_by(problem: BaseException) -> str:
+    """The table whose constraint a statement ran into; empty where it was something else."""
+    diagnosis = getattr(problem.__cause__, "diag", None)
+    return (diagnosis and diagnosis.table_name) or ""
+
+
+def _keep_to_names(problem: DatabaseError) -> None:
+    """PostgreSQL quotes rows, parameters and the statement when it says what is wrong, and whoever logs an exception
+    (we, asyncio, a host's error tracker) logs what it says.
+    """
+    cause = problem.__cause__
+    diagnosis = getattr(cause, "diag", None)
+    if cause is not None and diagnosis is not None and diagnosis.sqlstate is not None:  # else psycopg's own words
+        told = diagnosis.message_primary if diagnosis.sqlstate[:2] in NAMING else type(cause).__name__
+        problem.args = cause.args = (told,)
 
 
 @contextmanager

@@ -13,6 +13,10 @@ SEPARATOR = "\x1e"
 CHANNEL = "chat_stream"
 # The channel on which a stop is asked for: `<process> <turn>`.
 STOP_CHANNEL = "chat_stop"
+# In place of a process, where the news is everybody's: also of whoever follows the turn for readers of its own.
+ANYBODY = "anybody"
+# Ask whoever runs a turn to stop it, in SQL with the turn's ``id``.
+TELL_STOP = f"pg_notify('{STOP_CHANNEL}', '{ANYBODY} ' || id)"
 # PostgreSQL takes a payload of less than 8,000 bytes.
 PAYLOAD_BYTES = 7_900
 

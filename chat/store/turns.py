@@ -11,6 +11,7 @@ from chat.errors import ReadOnly, TurnNotFound
 from chat.models import BUSY, ENDED, TurnStatus
 from chat.store.scope import VISIBLE_CHAT, VISIBLE_THREAD, WRITABLE_THREAD, Scope
 from chat.store.sql import decoded, row
+from chat.store.stream_log import TELL_STOP
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,15 @@ def last_position(scope: Scope, thread_id: uuid.UUID) -> tuple[int, int]:
     return (found["id"], found["last_seq"]) if found else (0, 0)
 
 
+STOP = f"""
+WITH stopped AS (
+    UPDATE chat_turns SET stop_requested_at = coalesce(stop_requested_at, clock_timestamp())
+     WHERE {{which}} AND status = 'streaming' RETURNING id
+)
+SELECT id, {TELL_STOP} FROM stopped
+"""
+
+
 def request_stop(scope: Scope, conversation: uuid.UUID, *, only: int | None = None) -> int | None:
     """Note that the live turn is to stop, tell all processes, and return its number; None when no turn is live.
 
@@ -165,15 +175,11 @@ def request_stop(scope: Scope, conversation: uuid.UUID, *, only: int | None = No
     thread that the asker sees and may not write in.
     """
     stopped = row(
-        f"""
-        WITH stopped AS (
-        UPDATE chat_turns SET stop_requested_at = coalesce(stop_requested_at, clock_timestamp())
-         WHERE (thread_id = (SELECT id FROM chat_threads WHERE id = %(conversation)s AND {WRITABLE_THREAD})
-                OR copilot_chat_id = (SELECT id FROM copilot_chats WHERE id = %(conversation)s AND {VISIBLE_CHAT}))
-           AND status = 'streaming' AND (%(only)s::bigint IS NULL OR id = %(only)s) RETURNING id
-        )
-        SELECT id, pg_notify('chat_stop', 'anybody ' || id) FROM stopped
-        """,
+        STOP.format(
+            which=f"""(thread_id = (SELECT id FROM chat_threads WHERE id = %(conversation)s AND {WRITABLE_THREAD})
+            OR copilot_chat_id = (SELECT id FROM copilot_chats WHERE id = %(conversation)s AND {VISIBLE_CHAT}))
+       AND (%(only)s::bigint IS NULL OR id = %(only)s)"""
+        ),
         conversation=conversation,
         scope_user=scope.user_id,
         only=only,
@@ -196,16 +202,7 @@ def _require_writable(scope: Scope, conversation: uuid.UUID) -> None:
 
 def request_stop_anyway(pk: int) -> None:
     """The same for one turn of a conversation that nobody may see any more."""
-    row(
-        """
-        WITH stopped AS (
-        UPDATE chat_turns SET stop_requested_at = coalesce(stop_requested_at, clock_timestamp())
-         WHERE id = %(pk)s AND status = 'streaming' RETURNING id
-        )
-        SELECT id, pg_notify('chat_stop', 'anybody ' || id) FROM stopped
-        """,
-        pk=pk,
-    )
+    row(STOP.format(which="id = %(pk)s"), pk=pk)
 
 
 def find(scope: Scope, condition: str, **params: Any) -> dict[str, Any] | None:

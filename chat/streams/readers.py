@@ -61,11 +61,6 @@ def while_allowed(grant: Grant, conversation: UUID) -> Iterator[None]:
         _see_to_it()
 
 
-def open_readers() -> int:
-    """How many readers are connected to this process."""
-    return len(_readers)
-
-
 def _see_to_it() -> None:
     """Somebody looks as long as there are readers, and no longer."""
     global _check

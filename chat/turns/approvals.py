@@ -26,8 +26,8 @@ async def decide(scope: Scope, turn: int, decisions: Sequence[Decision]) -> Stor
     """Take decisions on calls of a turn, all or none; returns the turn as it stands then. With the last decision that
     it waits for the turn goes on.
 
-    Raises TurnNotFound, TurnEnded, ApprovalNotFound, AlreadyDecided, InvalidInput, QuotaExceeded, ServerFull,
-    Contention; then nothing was written.
+    Raises TurnNotFound, ReadOnly for who may see the conversation and not write in it, TurnEnded, ApprovalNotFound,
+    AlreadyDecided, InvalidInput, QuotaExceeded, ServerFull, Contention; then nothing was written.
     """
     # Shielded: a client that hangs up in this moment must not leave a turn that goes on without a run.
     return await asyncio.shield(begin_soon(_decide(scope, turn, decisions)))

@@ -118,18 +118,21 @@ class Draft:
         ]
 
     def figures(self, model: str = "") -> UsageFigures:
-        """The usage row: what the agent reported, else an estimate from what was streamed, leg by leg."""
-        if len(self.meter.calls) > self._calls:
+        """The usage row: what the agent reported, else an estimate from what was streamed, leg by leg. What the title
+        took counts beside either.
+        """
+        if self.meter.tells_of_answer(since=self._calls):
             return reported(self.meter)
         tokens = (self._size() - self._bytes) // BYTES_PER_TOKEN
-        if self._calls:  # of the legs before something is known
+        if not self._calls:
+            tokens = 0 if self.builder.is_empty() else max(1, tokens)
+        if self.meter.calls:  # of the legs before, or of the title, something is known
             meter = UsageMeter(list(self.meter.calls))
-            if tokens > 0:
+            if tokens > 0 or not self._calls:
                 meter.add(model=model, completion_tokens=tokens, estimated=True)
             return reported(meter)
-        if self.builder.is_empty():
+        if not tokens:
             return UsageFigures(source="missing")
-        tokens = max(1, tokens)
         return UsageFigures(source="estimated", completion_tokens=tokens, total_tokens=tokens)
 
     def _apply_ours(self, chunks: list[Chunk]) -> None:

@@ -39,16 +39,17 @@ def watch(turn: StoredTurn, meter: UsageMeter, counted: int) -> None:
             loop.call_soon_threadsafe(_begin, turn, meter)
 
     meter.on_late = heard
-    if len(meter.calls) > counted:
+    if meter.tells_of_answer(since=counted):
         heard()
 
 
 async def settle(turn: int, meter: UsageMeter) -> bool:
     """Write what a provider said, as a meter holds it, into a turn's usage row, priced; a guess gives way to it. False
-    where the row has a provider's figures already, or there is none, and where the meter holds guesses only.
+    where the row has a provider's figures already, or there is none, and where the meter holds nothing but guesses and
+    a title's calls.
     """
     known = UsageMeter([call for call in meter.calls if not call.get("estimated")])
-    if not known.calls:
+    if not known.tells_of_answer():
         return False
     await load_list(known)
     return await in_thread_with_patience(settle_usage, turn, reported(known))

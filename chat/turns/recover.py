@@ -12,7 +12,7 @@ from chat.protocol.chunks import Chunk
 from chat.store.approvals import read_progress
 from chat.store.finalize import Ended, finalize_assistant_turn
 from chat.store.leases import take_expired
-from chat.store.stream_log import LogRow
+from chat.store.stream_log import ANYBODY, LogRow
 from chat.store.turns import StoredTurn
 from chat.streams.writer import process_name
 from chat.telemetry import commit, event, measure
@@ -21,9 +21,6 @@ from chat.turns.draft import Draft
 from chat.turns.finish import shown, taken, tell_end
 
 logger = logging.getLogger(__name__)
-
-# Whose news it is: also this process's, which may follow the turn for readers of its own.
-ANYBODY = "anybody"
 
 
 def recover_expired(turn: int | None = None) -> list[int]:
@@ -34,9 +31,9 @@ def recover_expired(turn: int | None = None) -> list[int]:
     over and not ended expires again.
     """
     with commit("take"):
-        taken = take_expired(conf.get("LEASE_SECONDS"), process_name(), turn=turn)
+        expired = take_expired(conf.get("LEASE_SECONDS"), process_name(), turn=turn)
     ended = []
-    for one in taken:
+    for one in expired:
         try:
             if _end(one):
                 ended.append(one.pk)

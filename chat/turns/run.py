@@ -142,6 +142,8 @@ class Run:
         problem = work.exception()
         if problem is None:
             return work.result()
+        if self._told.done():  # it did not take its cancellation well; that is not how the turn ends
+            return self._told.result()
         failure = failure_of(problem)
         logger.log(
             logging.WARNING if failure is problem else logging.ERROR,

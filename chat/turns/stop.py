@@ -13,12 +13,11 @@ from chat.store.finalize import Ended, finalize_assistant_turn
 from chat.store.queue import abandoned_turns
 from chat.store.scope import Scope
 from chat.store.sql import ATTEMPTS
-from chat.store.stream_log import LogRow
+from chat.store.stream_log import ANYBODY, LogRow
 from chat.store.threads import require_writable
 from chat.store.turns import StoredTurn, busy_turn, read_turn, request_stop, request_stop_anyway
 from chat.store.usage import UsageFigures
 from chat.turns import envelope
-from chat.turns.recover import ANYBODY
 from chat.turns.run import cancel
 from chat.turns.runner import move_on
 from chat.turns.waiting import withdraw

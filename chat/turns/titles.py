@@ -55,7 +55,7 @@ async def _make(agent: Agent, turn: StoredTurn, context: TurnContext, show: Call
         title = title_of(clean_text(made)) if isinstance(made, str) else ""
         # Of a turn that has ended the usage is settled, by what the answer cost: nothing is added to it.
         if show([]):
-            context.usage.calls += own.usage.calls
+            context.usage.add_of_title(own.usage)
         if not title:
             return
         if await in_thread(replace_title, turn.conversation, title, instead_of=turn.title):

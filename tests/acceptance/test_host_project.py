@@ -31,6 +31,7 @@ from tests.acceptance.test_sockets import cursors_and_chunks, until
 
 pytestmark = pytest.mark.timeout(300)
 PROJECT = Path(__file__).parent / "host_project"
+SWAGGER = "/assets/drf_spectacular_sidecar/swagger-ui-dist"
 PEOPLE = """
 from django.contrib.auth import get_user_model
 people = get_user_model()._default_manager.using("default")
@@ -169,7 +170,11 @@ def test_a_turn_is_sent_streamed_resumed_and_read_under_another_prefix(badge: ht
     anybody = httpx.get(badge.base_url.join(share["path"]))
     assert len(anybody.json()["messages"]) == 2
     assert badge.get("/api/search/", params={"q": "w4"}).json()["results"]
-    assert badge.get("/api/docs/").status_code == 200
+    page = badge.get("/api/docs/").raise_for_status().text
+    scripts = re.findall(r'<script src="([^"]+)"', page)
+    assert scripts[:2] == [f"{SWAGGER}/swagger-ui-bundle.js", f"{SWAGGER}/swagger-ui-standalone-preset.js"]
+    assert "://" not in page, "it runs with the reader's session: nothing of another host"
+    assert "SwaggerUIBundle" in badge.get(scripts[2].removeprefix("/assistant")).raise_for_status().text
     assert "/assistant/api/chat" in badge.get("/api/schema/", params={"format": "json"}).text
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import CommandError, call_command
 
 from chat.testing.client import said
 from chat.testing.servers import eventually
@@ -136,6 +138,26 @@ def test_make_run_starts_twice_and_the_second_time_in_under_ten_seconds(server: 
     assert eventually(lambda: not server.processes()), "Ctrl-C left something running"
 
     assert server.start(*command) < 10
+
+
+@pytest.mark.django_db
+def test_an_account_that_everybody_knows_gets_into_no_database_but_the_embedded_one_unless_told_to(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[Any] = []
+    monkeypatch.setattr("os.execv", lambda *command: served.append(command))  # the server that takes the process over
+    users = get_user_model().objects.filter(username="demo")
+    settings.DEBUG, settings.EMBEDDED_POSTGRES = True, None
+    with pytest.raises(CommandError, match="not the embedded database"):
+        call_command("serve", "--migrate", "--demo")
+    settings.DEBUG, settings.EMBEDDED_POSTGRES = False, Path("/somewhere")
+    with pytest.raises(CommandError, match="needs DEBUG"):
+        call_command("serve", "--demo", "anywhere")
+    assert (users.count(), served) == (0, [])
+    settings.DEBUG, settings.EMBEDDED_POSTGRES = True, None
+    call_command("serve", "--demo", "anywhere")
+    assert users.get().is_superuser
+    assert served
 
 
 def test_nothing_keeps_the_next_start_from_working_after_a_kill(server: DemoServer) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
 
 from chat.agents.defects import agent_problems
+from chat.agents.pydantic_ai import configured
 from chat.agents.pydantic_ai.configured import make_model
 from chat.models import Message, Thread, Turn
 from chat.testing.client import Client, said
 from tests.agents.conftest import MODEL, Start
 from tests.agents.provider import Exchange, piece, usage
+from tests.agents.test_contract import turn_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 
@@ -84,6 +88,21 @@ async def test_an_agent_that_judges_itself_is_given_any_model(client: Client, se
     settings.CHAT_MODELS = ["*"]
     assert (await client.send("t1", "/tokens 1 0", model="whatever")).status == 200
     assert (await Turn.objects.aget()).model == "whatever"
+
+
+async def test_names_that_clients_make_up_leave_no_more_models_behind_than_were_used_last(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "any")
+    monkeypatch.setattr(configured, "MOST_MODELS", 2)
+    settings.CHAT_MODELS = ["*"]
+    turn = turn_of("QUESTION")
+    made = {}
+    for name in ("openai:0", "openai:1", "openai:0", "openai:2", "openai:0", "openai:3"):
+        turn.model = name
+        made.setdefault(name, weakref.ref(await configured.model_of(turn)))
+    gc.collect()
+    assert [name for name, model in made.items() if model() is not None] == ["openai:0", "openai:3"]
 
 
 def test_the_name_openai_means_the_wire_that_the_address_speaks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,6 +184,27 @@ def test_a_sweep_goes_on_where_a_crash_left_off(asker: Scope) -> None:
     storage().delete(kept["key"])
     assert sweep_attachments() == 1
     assert not Attachment.objects.exists()
+
+
+async def test_deleting_a_file_waits_for_no_other_and_a_sweep_passes_by_what_the_storage_keeps(
+    client: Client, asker: Scope, settings: Any, tmp_path: Path
+) -> None:
+    own = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(tmp_path)}}
+    settings.STORAGES = settings.STORAGES | {"default": own}
+    kept = [(await upload(client, b"x")).json()["part"]["url"] for _ in range(4)]
+    stuck, other, *deleted = [one async for one in Attachment.objects.order_by("id")]
+    (tmp_path / stuck.key).unlink()
+    (tmp_path / stuck.key / "in the way").mkdir(parents=True)  # which no storage takes away with it
+    await Attachment.objects.filter(pk__in=[one.pk for one in deleted]).aupdate(deleted_at="2026-01-01T00:00:00Z")
+    for one in (stuck, other):
+        (url,) = (url for url in kept if str(one.pk) in url)
+        assert (await client.request("DELETE", url)).status == 204
+        assert (await client.request("GET", url)).status == 404
+    assert {one.pk async for one in Attachment.objects.all()} == {stuck.pk, *(one.pk for one in deleted)}
+    assert await sync_to_async(sweep_attachments)() == 2
+    assert (await Attachment.objects.aget()).pk == stuck.pk
+    (tmp_path / stuck.key / "in the way").rmdir()
+    assert await sync_to_async(sweep_attachments)() == 1
 
 
 def test_a_user_whom_django_deletes_takes_the_bytes_along_and_one_who_stays_after_all_keeps_them(

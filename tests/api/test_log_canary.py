@@ -13,6 +13,7 @@ from django.conf import settings as django_settings
 from django.db import connection
 
 from chat.agents.base import TurnContext
+from chat.models import Message
 from chat.testing.client import Client, said
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
@@ -30,10 +31,21 @@ class Broken:
         raise RuntimeError(f"{turn.text} {TOOL} Authorization: Bearer {KEY}")
 
 
+# Faults of ours in the middle of a request: a table that is not there, and rules that what was said breaks, or that
+# cannot read it. PostgreSQL quotes it then.
+RULE = "ALTER TABLE chat_feedback ADD CONSTRAINT no_words CHECK ({}) NOT VALID"
+NO_RULE = "ALTER TABLE chat_feedback DROP CONSTRAINT no_words"
+FAULTS = {
+    "ALTER TABLE chat_feedback RENAME TO feedback_away": "ALTER TABLE feedback_away RENAME TO chat_feedback",
+    RULE.format("comment = ''"): NO_RULE,
+    RULE.format("comment::integer > 0"): NO_RULE,
+}
+
+
 @sync_to_async
-def rename(table: str, name: str) -> None:
+def run(statement: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {table} RENAME TO {name}")
+        cursor.execute(statement)
 
 
 def formatters() -> list[logging.Formatter]:
@@ -80,16 +92,21 @@ async def test_no_path_writes_what_was_said_into_a_log_or_an_error(
     keyed = Client({"authorization": f"Bearer {KEY}"})
     answers.append((await keyed.request("GET", "/api/threads/")).body.decode())
     answers.append((await keyed.request("GET", "/api/chat/t1/stream")).body.decode())
-    await rename("chat_feedback", "chat_feedback_away")  # a fault of ours, in the middle of a request
-    try:
-        broken = await client.request("PUT", "/api/messages/1/feedback/", {"rating": "up", "comment": WORD})
-        assert broken.status == 500
-        answers.append(broken.body.decode())
-    finally:
-        await rename("chat_feedback_away", "chat_feedback")
+    answered = (await Message.objects.aget(role="assistant")).pk
+    for fault, mended in FAULTS.items():
+        await run(fault)
+        try:
+            broken = await client.request(
+                "PUT", f"/api/messages/{answered}/feedback/", {"rating": "up", "comment": WORD}
+            )
+            assert broken.status == 500
+            answers.append(broken.body.decode())
+        finally:
+            await run(mended)
     logged = "\n".join(formatter.format(record) for record in caplog.records for formatter in formatters())
     output = capfd.readouterr()
-    assert "failed" in logged, "nothing was logged, so nothing was tested"
+    for told in ("failed", "chat_feedback", "no_words", "InvalidTextRepresentation"):
+        assert told in logged, "nothing was logged, so nothing was tested"
     for where in (logged, output.out, output.err, *answers):
         for secret in ("Canary-8841", KEY):
             assert secret not in where, where

@@ -13,7 +13,7 @@ from django.test import Client as Browser
 
 from chat.models import ApiToken, Thread, Turn
 from chat.store.tokens import create_token
-from chat.streams.readers import open_readers
+from chat.streams import readers
 from chat.testing.client import HOST, Client, said
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
@@ -41,11 +41,11 @@ async def assert_shut_out(reader: Client, act: Callable[[], Awaitable[object]]) 
     async with reader.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as stream:
         assert stream.status == 200
         await asyncio.sleep(0.3)
-        assert open_readers() == 1, "who may read is left alone"
+        assert len(readers._readers) == 1, "who may read is left alone"
         await act()
         body = await asyncio.wait_for(stream.body(), 5)
     assert b"[DONE]" not in body
-    assert open_readers() == 0
+    assert len(readers._readers) == 0
     assert (await Turn.objects.aget()).status == "streaming", "a reader's end is not a stop"
 
 
@@ -84,5 +84,5 @@ async def test_other_readers_stay(client: Client, page: Client, browser: Browser
         async with page.stream("GET", f"/api/turns/{pk}/stream") as lost, other.stream("GET", "/api/chat/t1/stream"):
             await sync_to_async(browser.logout)()
             await asyncio.wait_for(lost.body(), 5)
-            assert open_readers() == 2
+            assert len(readers._readers) == 2
         assert b"[DONE]" in await kept.body()

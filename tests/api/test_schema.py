@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.urls import get_resolver
 from drf_spectacular.validation import validate_schema
 from pydantic import TypeAdapter
@@ -102,3 +103,13 @@ async def test_the_page_has_nothing_inline_and_nothing_foreign(client: Client) -
     assert page.count("<script") == page.count("<script src=") == 3
     script = await client.request("GET", "/api/docs/?script=")
     assert b"/api/schema/" in script.body
+
+
+@pytest.mark.parametrize("app", ["drf_spectacular", "drf_spectacular_sidecar"])
+async def test_without_the_apps_that_have_its_scripts_there_is_no_page(
+    client: Client, monkeypatch: pytest.MonkeyPatch, app: str
+) -> None:
+    there = apps.is_installed
+    monkeypatch.setattr(apps, "is_installed", lambda name: name != app and there(name))
+    for path in ("/api/docs/", "/api/docs/?script="):
+        assert (await client.request("GET", path)).status == 404

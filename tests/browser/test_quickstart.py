@@ -150,6 +150,7 @@ async def test_the_quickstart_leads_to_use_chat_talking_to_an_agent_of_ten_lines
     complaints.listen(page)
     for address in (django, f"{front}/login/"):  # the page that comes with it, then the front end's way in
         await page.goto(address)
+        await expect(page.get_by_text("Demo account")).to_have_count(0)  # nobody has made it here
         if await page.get_by_label("Username").is_visible():
             await page.get_by_label("Username").fill("me")
             await page.get_by_label("Password").fill(PASSWORD)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +17,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, expect
 
+from chat.testing.client import said
 from chat.testing.servers import Server, free_port
+from tests.acceptance.server import ROOT
 from tests.browser.conftest import Complaints
 from tests.browser.site import EXAMPLE, installed, npm, until_up
 from tests.conftest import needed
@@ -29,6 +35,12 @@ def site(server: Server) -> Iterator[str]:
     """The address of the built example, with the server behind it."""
     installed(EXAMPLE)
     npm(EXAMPLE, "run", "build")
+    with previewed(server.url) as address:
+        yield address
+
+
+@contextmanager
+def previewed(django: str) -> Iterator[str]:
     port = free_port()
     vite = str(EXAMPLE / "node_modules" / "vite" / "bin" / "vite.js")
     preview = subprocess.Popen(
@@ -43,7 +55,7 @@ def site(server: Server) -> Iterator[str]:
             "--strictPort",
         ],
         cwd=EXAMPLE,
-        env={**os.environ, "DJANGO_URL": server.url},
+        env={**os.environ, "DJANGO_URL": django},
         stdout=subprocess.DEVNULL,
     )
     try:
@@ -176,6 +188,52 @@ async def test_a_token_lets_in_who_has_no_session(
     await example.send("/tokens 3 0")
     await example.answers("w3")
     await context.close()
+
+
+MATES = """
+from django.contrib.auth.models import Group, User
+from chat.store.tokens import create_token
+group, mate = Group.objects.create(name="Sales"), User.objects.create_user("mate")
+group.user_set.add(mate, User.objects.get(username="demo"))
+print(create_token("mate"))
+"""
+
+
+@pytest.fixture
+def shared(server: Server, tmp_path: Path) -> Iterator[tuple[str, httpx.Client]]:
+    """The address of another server on the same database, with the policy of docs/access.md, and how a mate asks it."""
+    (policy,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "access.md").read_text(), re.DOTALL)
+    (tmp_path / "teams.py").write_text(policy)
+    beside = type(server)(server.folder, CHAT_ACCESS_POLICY="teams.Teams", PYTHONPATH=tmp_path)
+    try:
+        beside.start()
+        made = (sys.executable, "manage.py", "shell", "-v", "0", "-c", MATES)
+        token = subprocess.run(made, cwd=ROOT, env=beside.environment, stdout=subprocess.PIPE, check=True).stdout
+        with beside.client(token.decode().strip()) as mate:
+            yield beside.url, mate
+    finally:
+        beside.stop()
+
+
+async def test_a_team_mate_s_thread_is_found_among_the_older_ones_and_gone_on_with(
+    site: str, shared: tuple[str, httpx.Client], page: Page, cookies: list[Any]
+) -> None:
+    address, mate = shared
+    with previewed(address) as team_site:
+        plan = {"id": "of-the-mate", "title": "The plan", "metadata": {"team": "write"}}
+        assert mate.post("/api/threads/", json=plan).status_code == 201
+        assert mate.post("/api/chat", json=said("of-the-mate", "/tokens 2 0")).status_code == 200
+        for number in range(50):
+            mate.post("/api/threads/", json={"title": f"Later {number}"}).raise_for_status()
+        await page.context.add_cookies([{**cookie, "url": team_site} for cookie in map(_portable, cookies)])
+        example = Example(page, team_site, "plain")
+        await example.open()
+        await example.button("Older threads").click()
+        await page.get_by_role("link", name="The plan", exact=True).click()
+        await example.answers("w1 w2")
+        await example.send("/tokens 3 0")
+        await example.answers("w3")
+        assert len(mate.get("/api/threads/of-the-mate/messages/").json()["results"]) == 4
 
 
 async def test_a_tool_waits_for_the_person_s_decision(example: Example, server: Server, cookies: list[Any]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import psycopg
-from playwright.async_api import Locator, expect
+from playwright.async_api import Locator, Route, expect
 
 from chat.testing.servers import Server
 from chatproject import embedded_postgres
@@ -78,6 +79,41 @@ async def test_a_deleted_thread_can_be_taken_back(screen: Screen) -> None:
     await link(screen, "Deleted by mistake").click()
     await expect(screen.page).to_have_url(f"{screen.url}/threads/{thread}/")
     await expect(screen.page.get_by_role("heading", level=1)).to_have_text("Deleted by mistake")
+
+
+async def test_undo_takes_back_what_was_deleted_whatever_menu_was_open_since(screen: Screen) -> None:
+    await made(screen, "Opened since")
+    await made(screen, "Deleted before that")
+    await choose(screen, "Deleted before that", "Delete")
+    undo = screen.page.get_by_role("button", name="Undo")
+    await expect(undo).to_be_visible()
+    await link(screen, "Opened since").hover()
+    await screen.page.get_by_role("button", name="What to do with Opened since", exact=True).click()
+    await expect(screen.page.get_by_role("menuitem", name="Rename")).to_be_focused()
+    await screen.page.keyboard.press("Escape")
+    await undo.click()
+    await expect(screen.page.get_by_text("It is back.")).to_be_visible()
+    await expect(link(screen, "Deleted before that")).to_be_visible()
+
+
+async def test_a_new_title_is_for_the_thread_that_the_dialog_was_opened_for(screen: Screen) -> None:
+    kept, deleted = await made(screen, "Before the dialog"), await made(screen, "Deleted on a slow line")
+    line = asyncio.Event()
+
+    async def slowly(route: Route) -> None:
+        await line.wait()
+        await route.continue_()
+
+    await screen.page.route(f"**/api/threads/{deleted}/", slowly)
+    await choose(screen, "Deleted on a slow line", "Delete")
+    await choose(screen, "Before the dialog", "Rename")
+    box = screen.page.get_by_role("textbox", name="Title of the thread")
+    await box.fill("After the dialog")
+    line.set()
+    await expect(screen.page.get_by_text("Deleted: Deleted on a slow line")).to_be_attached()
+    await box.press("Enter")
+    await expect(link(screen, "After the dialog")).to_be_visible()
+    assert (await screen.call("GET", f"/api/threads/{kept}/"))["title"] == "After the dialog"
 
 
 async def test_the_menu_is_worked_by_keyboard(screen: Screen) -> None:

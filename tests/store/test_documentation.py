@@ -10,12 +10,15 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlparse
@@ -24,6 +27,7 @@ import yaml
 from django.contrib.auth.models import AbstractUser
 from django.core.management import get_commands, load_command_class
 from django.db import connection
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from chat import conf
 from chat.models import StreamEvents
@@ -125,6 +129,47 @@ def test_the_log_in_partitions_holds_what_it_held(user: AbstractUser) -> None:
         cursor.execute("SELECT turn_id, tableoid::regclass::text LIKE 'chat_stream_events__' FROM chat_stream_events")
         assert cursor.fetchall() == [(turn.pk, True)]
     assert StreamEvents.objects.filter(turn=turn).count() == 1
+
+
+def test_what_is_uploaded_lies_where_the_container_may_write_and_in_a_volume() -> None:
+    image = (ROOT / "docker" / "Dockerfile").read_text()
+    (folder,) = re.findall(r"\bDATA_DIR=(\S+)", image)
+    assert f"mkdir {folder} && chown chat: {folder}\n" in image.partition("USER chat")[0]
+    asked = "from chatproject import settings; print(settings.MEDIA_ROOT)"
+    given = {"DEBUG": "1", "DATABASE_URL": "postgresql:///none", "DATA_DIR": folder, "PATH": os.environ["PATH"]}
+    told = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, env=given, stdout=subprocess.PIPE, check=True)
+    assert Path(told.stdout.decode().strip()).is_relative_to(folder)
+    compose = yaml.safe_load(COMPOSE.read_text())
+    built = {name: service for name, service in compose["services"].items() if "build" in service}
+    assert {"web", "worker"} <= set(built)
+    for name, service in built.items():
+        kept = [volume.split(":")[0] for volume in service["volumes"] if volume.split(":")[1] == folder]
+        assert kept, name
+        assert set(kept) <= set(compose["volumes"])
+
+
+async def test_the_container_counts_a_stranger_by_the_address_that_the_proxy_in_front_tells() -> None:
+    web = yaml.safe_load(COMPOSE.read_text())["services"]["web"]
+    assert all(port.startswith("127.0.0.1:") for port in web["ports"]), "others than the proxy come from that network"
+    default = web["environment"]["FORWARDED_ALLOW_IPS"].removeprefix("${FORWARDED_ALLOW_IPS:-").removesuffix("}")
+    seen: list[Any] = []
+
+    async def application(scope: Any, *ends: Any) -> None:
+        seen.append(scope["client"][0])
+
+    trusting = ProxyHeadersMiddleware(application, default)
+    for address in ("172.18.0.1", "192.168.16.1", "203.0.113.1"):  # two of Docker's gateways, and a stranger
+        scope: Any = {"type": "http", "client": (address, 1), "headers": [(b"x-forwarded-for", b"203.0.113.9")]}
+        await trusting(scope, None, None)  # type: ignore[arg-type]
+    assert seen == ["203.0.113.9", "203.0.113.9", "203.0.113.1"]
+
+
+def test_the_example_of_an_environment_names_all_that_the_settings_read() -> None:
+    read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', (ROOT / "chatproject" / "settings.py").read_text()))
+    named = set(re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / "docker" / ".env.example").read_text(), re.MULTILINE))
+    assert len(read) > 15
+    assert read <= named
+    assert {name.removeprefix("CHAT_") for name in named if name.startswith("CHAT_")} <= set(conf.DEFAULTS)
 
 
 def test_nginx_takes_its_lines(tmp_path: Path) -> None:

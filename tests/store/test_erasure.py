@@ -13,16 +13,18 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.utils import timezone
 
 from chat.access.scopes import scope_of
 from chat.models import Message, Thread, TokenUsage, TranscriptView, Turn
+from chat.store.approvals import read_calls
 from chat.store.attachments import save_attachment, storage
 from chat.store.feedback import give_feedback
 from chat.store.shares import create_share
 from chat.store.threads import find_thread
 from chat.store.tokens import create_token
 from chat.testing.client import Client
-from tests.factories import MessageFactory, ThreadFactory
+from tests.factories import ApprovalFactory, MessageFactory, ThreadFactory, TurnFactory
 from tests.folded import assert_log_is_stored
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
@@ -77,12 +79,13 @@ async def leave_traces(client: Client, user: AbstractUser, other: AbstractUser) 
         theirs = ThreadFactory.create(owner=other)
         turn_id = f"{PLANTED}-turn"
         parts = [{"type": "text", "text": PLANTED}]
-        Turn.objects.create(
+        turn = Turn.objects.create(
             thread=theirs, user=user, turn_id=turn_id, request={"x": PLANTED}, status="completed", fingerprint=""
         )
         asked = MessageFactory.create(thread=theirs, author=user, turn_id=turn_id, client_id=PLANTED, parts=parts)
         MessageFactory.create(thread=theirs, turn_id=turn_id, role="assistant", parent=asked)
         create_share(scope_of(other), theirs.pk, None)
+        ApprovalFactory.create(turn=turn, status="denied", reason=PLANTED, decided_by=user, decided_at=timezone.now())
 
     await sync_to_async(more)()
 
@@ -105,6 +108,7 @@ async def test_nothing_of_an_erased_user_is_found_anywhere(
         "chat_shares",
         "chat_stream_events",
         "chat_threads",
+        "chat_tool_approvals",
         "chat_turns",
         "chat_search",
         "copilot_chat_messages",
@@ -124,7 +128,7 @@ async def test_nothing_of_an_erased_user_is_found_anywhere(
     assert (report["tokens"], report["messages_elsewhere"], report["turns_elsewhere"]) == (2, 1, 1)
     assert report["usage_kept"] == used - 1
     assert report["array_elements"] == report["mirror_rows"] == 2
-    assert (report["views_kept"], report["accounts"]) == (1, 0)
+    assert (report["views_kept"], report["decisions_elsewhere"], report["accounts"]) == (1, 1, 0)
 
     asked, answer = await sync_to_async(list)(Message.objects.filter(thread__owner=other_user).order_by("pk")[2:4])
     assert asked.parts == [{"type": "text", "text": "[erased]"}]
@@ -144,6 +148,38 @@ def test_it_may_be_run_again_and_takes_the_account_only_when_told(
     assert not get_user_model().objects.filter(pk=user.pk).exists()
     with pytest.raises(CommandError, match="no user"):
         call_command("erase_user", user.get_username())
+
+
+def test_nobody_has_approved_what_a_turn_waits_with_when_the_approved_input_is_erased(user: AbstractUser) -> None:
+    waiting = TurnFactory.create(status="awaiting_approval")
+    decided = {"turn": waiting, "decided_by": user, "decided_at": timezone.now()}
+    changed = ApprovalFactory.create(**decided, status="approved", changed_input={"to": PLANTED})
+    allowed = ApprovalFactory.create(**decided, status="approved", reason=PLANTED)
+    said = ApprovalFactory.create(**decided, kind="output", status="answered", output={"zone": PLANTED})
+    failed = ApprovalFactory.create(**decided, kind="output", status="answered", error_text=PLANTED)
+    call_command("erase_user", user.get_username())
+    assert found() == {}
+    told = {call.pk: (call.status, call.error) for call in read_calls(waiting.pk)}
+    assert told == {
+        changed.pk: ("denied", ""),
+        allowed.pk: ("approved", ""),
+        said.pk: ("answered", "[erased]"),
+        failed.pk: ("answered", "[erased]"),
+    }
+
+
+def test_a_file_that_the_storage_keeps_is_told_and_keeps_the_account(user: AbstractUser, tmp_path: Path) -> None:
+    content = BytesIO(PLANTED.encode())
+    key = save_attachment(scope_of(user), content, filename="x", media_type="text/plain", size=13)["key"]
+    (tmp_path / key).unlink()
+    (tmp_path / key / "in the way").mkdir(parents=True)
+    with pytest.raises(CommandError, match="Something is left"):
+        call_command("erase_user", user.get_username(), "--delete-account")
+    assert get_user_model().objects.filter(pk=user.pk).exists()
+    (tmp_path / key / "in the way").rmdir()
+    call_command("erase_user", user.get_username(), "--delete-account")
+    assert files() == []
+    assert not get_user_model().objects.filter(pk=user.pk).exists()
 
 
 async def test_a_live_turn_writes_nothing_after_its_user_is_erased(client: Client, user: AbstractUser) -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import traceback
 import uuid
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 
 from chat.errors import ThreadBusy, ThreadNotFound, TurnConflict
 from chat.models import Message, Role, TokenUsage, Turn, TurnStatus
@@ -201,6 +202,20 @@ def test_even_without_a_usage_table_the_answer_is_kept(
     assert finish(turn)
     assert Message.objects.get(role=Role.ASSISTANT).parts == ANSWER
     assert "has no usage row" in caplog.text
+
+
+def test_an_answer_that_cannot_be_written_is_not_taken_for_its_usage_and_says_nothing_of_itself(
+    asker: Scope, thread: uuid.UUID, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE chat_messages ADD CONSTRAINT no_luck CHECK (parts::text !~ 'Hi') NOT VALID")
+    turn = begin(asker, thread)
+
+    with pytest.raises(IntegrityError, match="no_luck") as refused:
+        finish(turn)
+    assert "Hi." not in "".join(traceback.format_exception(refused.value))
+    assert caplog.text == ""
+    assert Turn.objects.get().status == "streaming"
 
 
 def test_usage_outlives_the_thread_it_paid_for(asker: Scope, thread: uuid.UUID) -> None:

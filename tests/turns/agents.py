@@ -72,6 +72,17 @@ class Stubborn:
                 await asyncio.sleep(0.005)
 
 
+class Trips:
+    """Fails when it is cancelled."""
+
+    async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
+        yield {"type": "text-delta", "id": "1", "delta": "Well, "}
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("over its own feet")
+
+
 class Hurries:
     """As many chunks as the engine takes."""
 

@@ -57,6 +57,12 @@ class Learns:
         usage.add(model="gpt-4o", provider="openai", prompt_tokens=1000, completion_tokens=10)
 
 
+class LearnsAndTitles(Learns):
+    async def title(self, turn: TurnContext) -> str:
+        turn.usage.add(model="small", prompt_tokens=3, completion_tokens=2)
+        return "Title"
+
+
 tasks: list[asyncio.Task[None]] = []
 
 
@@ -106,9 +112,17 @@ async def test_what_the_provider_says_late_replaces_the_agents_guess_and_no_call
     assert len(usage.call_details["calls"]) == 2
 
 
-async def test_a_guess_alone_settles_nothing(asker: Scope) -> None:
-    meter = UsageMeter()
+async def test_what_the_title_took_stays_beside_what_the_provider_says_late(client: Client, settings: Any) -> None:
+    settings.CHAT_AGENT = f"{__name__}.LearnsAndTitles"
+    usage = await stopped_turn(client)
+    assert (usage.source, usage.total_tokens, set(usage.model_breakdown)) == ("reported", 1015, {"small", "gpt-4o"})
+
+
+async def test_a_guess_settles_nothing_and_a_title_does_not_either(asker: Scope) -> None:
+    meter, title = UsageMeter(), UsageMeter()
     meter.add(prompt_tokens=5, estimated=True)
+    title.add(prompt_tokens=5)
+    meter.add_of_title(title)
     assert not await settle(1, meter)
 
 

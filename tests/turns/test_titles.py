@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, ClassVar
 
 import pytest
@@ -26,6 +26,21 @@ class Titles(DemoAgent):
 
     async def title(self, turn: TurnContext) -> Any:
         return await type(self).make(turn)
+
+
+class CountsNothing:
+    """Tells what its title took, and not what its answer did."""
+
+    titled: ClassVar[asyncio.Event]
+
+    async def title(self, turn: TurnContext) -> str:
+        turn.usage.add(model="small", prompt_tokens=3, completion_tokens=2)
+        self.titled.set()
+        return "About nothing"
+
+    async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
+        await self.titled.wait()
+        yield {"type": "text-delta", "id": "1", "delta": "I count nothing."}
 
 
 @pytest.fixture
@@ -95,6 +110,16 @@ async def test_the_agents_title_takes_the_place_of_the_cut_text_and_costs_what_i
     assert await stored() == "About /tokens 20 5"
     assert (await TokenUsage.objects.aget()).model_breakdown.keys() == {"small", "demo"}
     assert await answered(client) == [], "it is asked once"
+
+
+async def test_the_title_s_tokens_do_not_pass_for_the_answer_s(client: Client, settings: Any) -> None:
+    settings.CHAT_AGENT = f"{__name__}.CountsNothing"
+    CountsNothing.titled = asyncio.Event()
+    await answered(client)
+    usage = await TokenUsage.objects.aget()
+    title, answer = usage.call_details["calls"]
+    assert (usage.source, title["total_tokens"], answer["estimated"]) == ("estimated", 5, True)
+    assert usage.total_tokens == 5 + answer["total_tokens"] > 5
 
 
 async def test_the_answer_does_not_wait_for_a_slow_title(client: Client, entitled: Callable[..., None]) -> None:

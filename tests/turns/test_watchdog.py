@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import aclosing
 
@@ -39,6 +40,22 @@ async def test_an_agent_that_waits_for_our_log_is_not_silent(client: Client) -> 
                         break
     assert (await Turn.objects.aget(turn_id="m1")).status == "streaming"
     await client.request("POST", "/api/chat/t1/stop")
+
+
+@override_settings(CHAT_AGENT="tests.turns.agents.Trips")
+async def test_an_agent_that_fails_because_it_is_stopped_has_not_failed_its_turn(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "chat")
+    async with client.stream("POST", "/api/chat", said("t1", "Hello", "m1")) as stream:
+        async with aclosing(stream.events()) as events:
+            async for event in events:
+                if event.chunk and event.chunk["type"] == "text-delta":
+                    break
+        await client.request("POST", "/api/chat/t1/stop")
+        await stream.body()
+    assert (await Turn.objects.aget(turn_id="m1")).status == "stopped"
+    assert {record.event for record in caplog.records} == {"turn_begun", "turn_ended"}  # type: ignore[attr-defined]
 
 
 @override_settings(CHAT_AGENT="tests.turns.agents.Stubborn")

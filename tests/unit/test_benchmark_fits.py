@@ -58,7 +58,14 @@ def test_a_size_that_the_machine_did_not_bear_is_not_fitted() -> None:
     assert costs.server.each == pytest.approx(0.01)
     assert costs.turns_a_core(50) == pytest.approx(60)  # 0.7 of a core, 0.1 of it fixed
     assert costs.turns_a_core(100) == pytest.approx(30)
-    assert costs.turns_a_postgres(2, 50) == pytest.approx((1.4 - 0.05) / 0.005)
+    assert costs.postgres_of_a_process() == pytest.approx(0.15)  # with twenty turns; with a hundred it was full
+    assert costs.turns_a_postgres(2, 50) == pytest.approx(1.4 // 0.15 * 60)  # so many processes, each with its sixty
+
+
+def test_what_no_line_explains_is_told_as_an_average() -> None:
+    level = fit([(1, 0.2), (2, 0.1), (3, 0.2), (4, 0.1), (5, 0.2)])
+    assert level.explained < 0.1
+    assert [figure for _, figure in level.line([5])] == pytest.approx([0.16, 0.16])
 
 
 def test_a_leak_is_a_slope_and_noise_is_its_error() -> None:

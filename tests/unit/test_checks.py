@@ -24,6 +24,11 @@ def test_a_server_without_back_pressure_is_warned_of(settings: Any) -> None:
     assert warnings() == ["chat.W002"]
 
 
+def test_times_without_a_zone_are_an_error(settings: Any) -> None:
+    settings.USE_TZ = False
+    assert warnings() == ["chat.E006"]
+
+
 def test_a_runner_that_there_is_none_of_is_an_error(settings: Any) -> None:
     settings.CHAT_RUNNER = "elsewhere"
     assert warnings() == ["chat.E030"]

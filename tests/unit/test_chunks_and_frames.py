@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat.protocol import chunks, sse
 from chat.protocol.chunks import Chunk, defect, is_well_formed
 from chat.protocol.partial_json import parse_partial
 from chat.protocol.replay import coalesce, replay
+from tests.unit.stored_parts import BROKEN_PART
 
 # -- chunks
 
@@ -175,6 +176,19 @@ def test_parts_that_no_chunk_makes_are_left_out_of_a_replay() -> None:
         *["tool-input-available", "tool-approval-request"],
     ]
     assert all(is_well_formed(chunk) for chunk in replay(foreign))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(BROKEN_PART, max_size=6))
+def test_whatever_is_stored_is_replayed_in_chunks_that_every_client_takes(parts: list[Any]) -> None:
+    assert [defect(chunk) for chunk in replay(parts) if not is_well_formed(chunk)] == []
+
+
+def test_a_part_that_lacks_something_costs_a_replay_nothing_but_itself() -> None:
+    known = {"type": "text", "text": "x"}
+    lacking: list[Any] = [{"type": "text"}, {"type": "tool-t", "toolCallId": "c", "input": 1}, {"text": "y"}, None]
+    told = replay([*lacking, known])
+    assert [chunk["type"] for chunk in told] == ["tool-input-available", "text-start", "text-delta", "text-end"]
 
 
 def test_many_frames_are_the_frames_one_by_one() -> None:

@@ -15,8 +15,7 @@ from django.test import override_settings
 
 from chat.models import ApiToken, Message, StreamEvents, Turn
 from chat.protocol import sse
-from chat.streams import threads
-from chat.streams.readers import open_readers
+from chat.streams import readers, threads
 from chat.testing.client import HOST, Client, said
 from chat.testing.invariants import assert_invariants
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
@@ -293,7 +292,7 @@ async def test_a_socket_closes_when_its_reader_may_not_read_any_more(client: Cli
         while frame is not None:
             last, frame = frame, await tab.hear()
         assert (last["error"]["code"], tab.code) == ("access_lost", 4401)
-    assert open_readers() == 0
+    assert readers._readers == set()
     assert threads._watched == {}
 
 

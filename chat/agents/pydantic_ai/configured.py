@@ -20,7 +20,9 @@ from chat.agents.models import ANY, allowed_models, is_allowed
 
 AnyAgent = AbstractAgent[TurnContext, Any]
 
-# A model holds its provider's connections, which belong to a loop.
+# A model holds its provider's connections, which belong to a loop. Those that were used last are kept: where any model
+# is allowed, clients make up the names.
+MOST_MODELS = 64
 _models: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Model]] = WeakKeyDictionary()
 
 
@@ -50,10 +52,14 @@ async def model_of(turn: TurnContext) -> Model | None:
     if not name:
         return None
     models = _models.setdefault(asyncio.get_running_loop(), {})
-    if name not in models:
+    model = models.pop(name, None)
+    if model is None:
         # A provider's first client imports a hundred modules, which takes a second or two.
-        models[name] = await asyncio.to_thread(make_model, name)
-    return models[name]
+        model = await asyncio.to_thread(make_model, name)
+    models[name] = model
+    if len(models) > MOST_MODELS:
+        del models[next(iter(models))]
+    return model
 
 
 def make_model(name: str) -> Model:

@@ -13,8 +13,9 @@ from chat.turns.stop import stop_all
 class Command(BaseCommand):
     help = (
         "Take away everything that a user has said, made and uploaded: threads, copilot chats with their mirror, logs, "
-        "search entries, files, links, opinions, tokens, and what they said in the threads of others. Usage stays and "
-        "is nobody's. May be run again. Backups and the database's own write-ahead log forget by their own rules."
+        "search entries, files, links, opinions, tokens, and what they said and decided in the threads of others; "
+        "answers there stay. Usage stays and is nobody's. May be run again. Backups and the database's own write-ahead "
+        "log forget by their own rules."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -31,7 +32,10 @@ class Command(BaseCommand):
             stop_all(thread)
         report = erase(user)
         if is_left(user):
-            raise CommandError("The user is still writing. Log them out, or deactivate them, and run this again.")
+            raise CommandError(
+                "Something is left: the user is still writing (log them out, or deactivate them), or the storage does "
+                "not delete their files (see the log). Run this again."
+            )
         if options["delete_account"]:
             delete_account(user)
         report["accounts"] = int(options["delete_account"])

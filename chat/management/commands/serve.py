@@ -28,9 +28,19 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "8000")))
         parser.add_argument("--server", choices=sorted(SERVERS), default=getattr(settings, "SERVER", "uvicorn"))
         parser.add_argument("--migrate", action="store_true", help="bring the database up to date first")
-        parser.add_argument("--demo", action="store_true", help="make the account demo / demo (only with DEBUG)")
+        parser.add_argument(
+            "--demo",
+            nargs="?",
+            const="embedded",
+            choices=["embedded", "anywhere"],
+            help="make the account demo / demo: with DEBUG, and unless told otherwise in the embedded database only",
+        )
 
-    def handle(self, *args: Any, host: str, port: int, server: str, migrate: bool, demo: bool, **options: Any) -> None:
+    def handle(
+        self, *args: Any, host: str, port: int, server: str, migrate: bool, demo: str | None, **options: Any
+    ) -> None:
+        if demo:
+            require_demo_place(anywhere=demo == "anywhere")
         if migrate:
             call_command("migrate", verbosity=options["verbosity"], interactive=False)
         self.check(tags=[Tags.database], databases=list(settings.DATABASES))  # the phase that the database allows
@@ -48,10 +58,22 @@ class Command(BaseCommand):
         os.execv(sys.executable, [sys.executable, "-m", *command])  # noqa: S606
 
 
-def make_demo_account() -> None:
-    """The account demo / demo, a superuser. Raises CommandError without DEBUG: everybody knows this password."""
+def require_demo_place(*, anywhere: bool) -> None:
+    """Raises CommandError where a superuser whose password everybody knows is too much: without DEBUG, and, unless
+    ``anywhere``, in any database but the embedded one. The account stays in it, whatever DEBUG is later.
+    """
     if not settings.DEBUG:
         raise CommandError("--demo makes an account that everybody knows; it needs DEBUG.")
+    if not (anywhere or getattr(settings, "EMBEDDED_POSTGRES", None)):
+        raise CommandError(
+            "--demo makes a superuser whose password everybody knows, and this is not the embedded database. Nothing "
+            "was changed. `manage.py serve --migrate` serves it without that account (`manage.py createsuperuser` "
+            "makes yours); where nobody else reaches it: --demo anywhere, or `make run DEMO=anywhere`."
+        )
+
+
+def make_demo_account() -> None:
+    """The account demo / demo, a superuser, where there is none of that name: only behind ``require_demo_place``."""
     users = get_user_model().objects
     if not users.filter(username=DEMO).exists():
         users.create_superuser(DEMO, "demo@example.org", DEMO)

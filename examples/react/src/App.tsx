@@ -1,5 +1,5 @@
 import { generateId, type UIMessage } from "ai";
-import { useCallback, useEffect, useState } from "react";
+import { useCallback, useEffect, useRef, useState } from "react";
 
 import { listThreads, NotLoggedIn, readMessages, type Thread, token } from "./api";
 import { AssistantUI } from "./AssistantUI";
@@ -21,7 +21,8 @@ const unsent = new Set<string>();
 
 export function App() {
   const [{ frontEnd, id }, setAddress] = useState(address);
-  const [threads, setThreads] = useState<Thread[]>();
+  const pages = useRef(1); // of the list; what asks for it anew may have been made a render ago
+  const [{ threads, older }, setList] = useState<{ threads: Thread[]; older: boolean }>({ threads: [], older: false });
   const [loggedIn, setLoggedIn] = useState(true);
   const [messages, setMessages] = useState<{ of: string; list: UIMessage[] }>();
   const [problem, setProblem] = useState("");
@@ -36,7 +37,7 @@ export function App() {
     }
   }, []);
   const refresh = useCallback(() => attempt(async () => {
-    setThreads(await listThreads());
+    setList(await listThreads(pages.current));
     setLoggedIn(true);
   }), [attempt]);
 
@@ -66,7 +67,8 @@ export function App() {
   const ready = id !== undefined && messages?.of === `${frontEnd}/${id}`;
   return (
     <div className="app">
-      <Sidebar threads={threads ?? []} current={id} frontEnd={frontEnd} changed={refresh} />
+      <Sidebar threads={threads} current={id} frontEnd={frontEnd} changed={refresh}
+        showOlder={older ? () => (pages.current++, void refresh()) : undefined} />
       <main>
         <header>
           <nav aria-label="Front end">

@@ -1,13 +1,14 @@
-import { deleteThread, nameOf, renameThread, type Thread } from "./api";
+import { deleteThread, isCalled, renameThread, type Thread } from "./api";
 
 interface Props {
   threads: Thread[];
   current: string | undefined;
   frontEnd: string;
   changed: () => void;
+  showOlder?: () => void;
 }
 
-export function Sidebar({ threads, current, frontEnd, changed }: Props) {
+export function Sidebar({ threads, current, frontEnd, changed, showOlder }: Props) {
   const rename = async (thread: Thread) => {
     const title = prompt("Title", thread.title)?.trim();
     if (title) await renameThread(thread.id, title).then(changed);
@@ -15,7 +16,7 @@ export function Sidebar({ threads, current, frontEnd, changed }: Props) {
   const remove = async (thread: Thread) => {
     if (!confirm(`Delete “${thread.title}”?`)) return;
     await deleteThread(thread.id);
-    if (nameOf(thread) === current) location.hash = frontEnd;
+    if (isCalled(thread, current)) location.hash = frontEnd;
     changed();
   };
   return (
@@ -24,8 +25,7 @@ export function Sidebar({ threads, current, frontEnd, changed }: Props) {
       <ul aria-label="Threads">
         {threads.map((thread) => (
           <li key={thread.id}>
-            <a href={`#${frontEnd}/${encodeURIComponent(nameOf(thread))}`}
-              aria-current={nameOf(thread) === current ? "page" : undefined}>
+            <a href={`#${frontEnd}/${thread.id}`} aria-current={isCalled(thread, current) ? "page" : undefined}>
               {thread.title || "Untitled"}
             </a>
             <button className="quiet" aria-label={`Rename ${thread.title}`} onClick={() => rename(thread)}>✎</button>
@@ -33,6 +33,7 @@ export function Sidebar({ threads, current, frontEnd, changed }: Props) {
           </li>
         ))}
       </ul>
+      {showOlder && <button className="quiet" onClick={showOlder}>Older threads</button>}
     </aside>
   );
 }

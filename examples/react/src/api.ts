@@ -37,10 +37,21 @@ export interface Thread {
   title: string;
 }
 
-/** The id that the conversation is called by here: the one this page made, or the server's. */
-export const nameOf = (thread: Thread) => thread.client_id ?? thread.id;
+/** Whether a conversation of the list is called so: by the server's id, or by the id that this page made for it. The
+    latter is good for its owner alone, so what others' threads are opened by is the server's. */
+export const isCalled = (thread: Thread, name: string | undefined) => name === thread.id || name === thread.client_id;
 
-export const listThreads = async () => (await ask<{ results: Thread[] }>("/api/threads/")).results;
+/** The newest threads, so many pages of them, and whether there are older ones. */
+export async function listThreads(pages: number): Promise<{ threads: Thread[]; older: boolean }> {
+  const threads: Thread[] = [];
+  let next: string | null = "/api/threads/";
+  for (let page = 0; next && page < pages; page++) {
+    const told: { results: Thread[]; next: string | null } = await ask(next);
+    threads.push(...told.results);
+    next = told.next;
+  }
+  return { threads, older: next !== null };
+}
 
 export const renameThread = (id: string, title: string) =>
   ask<Thread>(`/api/threads/${encodeURIComponent(id)}/`, { method: "PATCH", body: JSON.stringify({ title }) });
@@ -48,12 +59,15 @@ export const renameThread = (id: string, title: string) =>
 export const deleteThread = (id: string) =>
   ask<null>(`/api/threads/${encodeURIComponent(id)}/`, { method: "DELETE", body: "{}" });
 
+const SERVERS_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
 /** What was said so far, without an answer that is still being written: its stream tells that one. */
 export async function readMessages(id: string): Promise<UIMessage[]> {
   try {
     return (await ask<{ messages: UIMessage[] }>(`/api/threads/${encodeURIComponent(id)}/state/`)).messages;
   } catch (problem) {
-    if ((problem as { status?: number }).status === 404) return []; // nothing was sent yet
+    // Under a name that this page has made nothing was sent yet; a thread with an id of the server's is gone.
+    if ((problem as { status?: number }).status === 404 && !SERVERS_ID.test(id)) return [];
     throw problem;
   }
 }

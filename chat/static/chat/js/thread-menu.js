@@ -12,7 +12,8 @@ export class ThreadMenu {
   #toast = document.getElementById("toast");
   #list;
   #on;
-  #thread = null;
+  #thread = null; // whose menu, or dialog, is open or was last
+  #deleted = null; // what the toast offers to take back
   #opener = null;
   #undoing = 0;
 
@@ -98,7 +99,7 @@ export class ThreadMenu {
   }
 
   async #undo() {
-    const thread = this.#thread;
+    const thread = this.#deleted;
     this.#tell(null);
     await this.#attempt(async () => {
       await api.restoreThread(thread.id);
@@ -118,7 +119,7 @@ export class ThreadMenu {
   // Says what was done, for a while; `deleted`: a thread that may be taken back.
   #tell(text, deleted = null) {
     clearTimeout(this.#undoing);
-    if (deleted) this.#thread = deleted;
+    this.#deleted = deleted;
     this.#toast.hidden = text === null;
     this.#toast.querySelector("span").textContent = text ?? "";
     this.#toast.querySelector("button").hidden = !deleted;

@@ -1,0 +1,26 @@
+"""What a server does before its first request."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any
+
+import pytest
+
+from chatproject.asgi import application
+
+
+@pytest.mark.usefixtures("drained")
+async def test_what_was_imported_is_not_walked_through_by_collections() -> None:
+    gc.unfreeze()
+    said_to, says = asyncio.Queue[dict[str, Any]](), asyncio.Queue[dict[str, Any]]()
+    process = asyncio.create_task(application({"type": "lifespan"}, said_to.get, says.put))
+    await said_to.put({"type": "lifespan.startup"})
+    assert (await says.get())["type"] == "lifespan.startup.complete"
+    try:
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.unfreeze()
+        await said_to.put({"type": "lifespan.shutdown"})
+        await process
