@@ -3,8 +3,8 @@
     from chat.asgi import with_chat
     application = with_chat(get_asgi_application())
 
-Streaming paths go to their endpoints, all else to the application; live turns are ended and stored before the
-process exits.
+Streaming paths and probes go to their endpoints, all else to the application; live turns are ended and stored before
+the process exits.
 """
 
 from __future__ import annotations
@@ -20,12 +20,8 @@ from channels.routing import ProtocolTypeRouter
 from django.urls import Resolver404, resolve
 
 from chat.agents.defects import log_agent_problems
-from chat.store.turn_news import receivers_told
 from chat.turns.process import end_process, start_process
 from chat.turns.run import accept_turns_again
-
-# Seconds that the receivers of chat.signals get when the process ends.
-RECEIVERS_SECONDS = 5.0
 
 Application = Callable[..., Awaitable[None]]
 
@@ -91,7 +87,7 @@ async def _lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
             _freeze()
             await send({"type": "lifespan.startup.complete"})
         else:
-            await _end()
+            await end_process()
             await send({"type": "lifespan.shutdown.complete"})
             return
 
@@ -102,12 +98,6 @@ def _freeze() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-async def _end(*, last: bool = True) -> None:
-    """Store the live turns, and let the host hear of it."""
-    await end_process(last=last)
-    await asyncio.to_thread(receivers_told, RECEIVERS_SECONDS)
 
 
 _signals_taken = False
@@ -143,7 +133,7 @@ def _chain(number: signal.Signals, loop: asyncio.AbstractEventLoop, hush: _Hush)
 
     async def drain_first() -> None:
         try:
-            await _end(last=False)
+            await end_process(last=False)
         finally:
             if hush.concerns(earlier):
                 signal.raise_signal(number)

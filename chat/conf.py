@@ -70,6 +70,8 @@ DEFAULTS: dict[str, Any] = {
     # Days for which a link to a thread is good where its maker says nothing, and at most. 0: until it is revoked.
     "SHARE_DAYS": 30,
     "SHARE_MOST_DAYS": 0,
+    # Links that are good which one user may have: each keeps a copy of its thread. 0: nobody makes any.
+    "SHARES_OF_USER": 100,
     # Bearer tokens that one user may have.
     "TOKENS_OF_USER": 50,
     # Seconds for which the log of an ended turn is kept; a replay is made from its parts then.
@@ -80,11 +82,15 @@ DEFAULTS: dict[str, Any] = {
     "LISTEN_CHECK_SECONDS": 5.0,
     # Bytes of chunks that wait for a commit before the agents have to wait, too.
     "PENDING_BYTES": 16 * 1024 * 1024,
-    # Requests (and frames of sockets) that one user may make a minute, those of nobody's from one address, and logins
-    # that may fail from one address; in each process. 0: no bound.
+    # Requests (and handshakes and frames of sockets) that one user may make a minute, and those of nobody's from one
+    # address; in each process. 0: no bound. Where nobody's are too many, a token or session from there that was not
+    # good in this process before is not looked at.
     "REQUESTS_A_MINUTE": 0,
     "STRANGERS_A_MINUTE": 300,
-    "LOGINS_A_MINUTE": 30,
+    # Logins that may fail a minute, in each process: under one name from one address, and under all names from there,
+    # which a whole office may share. Then no password is looked at until some seconds have passed. 0: no bound.
+    "LOGINS_A_MINUTE": 10,
+    "LOGINS_OF_ADDRESS_A_MINUTE": 100,
     # Turns that one process runs at once; beyond it a send is refused with 503.
     "MAX_LIVE_TURNS": 500,
     # Turns that may wait in one thread for the busy one to end (``on_busy: enqueue``).

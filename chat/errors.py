@@ -186,6 +186,13 @@ class TooManyTokens(Conflict):
     message = "You have as many tokens as you may. Revoke some first."
 
 
+class TooManyShares(Conflict):
+    """As many links of the asker's are good as may be. None was made."""
+
+    code = "too_many_shares"
+    message = "You have as many links as you may. Revoke some first."
+
+
 class UnsupportedType(ChatError):
     """A file of a type that is not taken, by what its bytes say."""
 
@@ -229,6 +236,8 @@ class Unavailable(ChatError):
 
 
 class MethodNotAllowed(ChatError):
+    """``details["allow"]`` is the method that the address takes."""
+
     code = "method_not_allowed"
     message = "This address does not take that method."
 

@@ -23,13 +23,11 @@ from rest_framework.exceptions import APIException, AuthenticationFailed, Permis
 from rest_framework.request import Request
 
 from chat import conf
+from chat.access.callers import BEARER_PROTOCOL
 from chat.access.grants import Grant, grant_of
 from chat.errors import InvalidInput, NotAuthenticated, OriginRefused
 from chat.models import ApiToken
 from chat.store import tokens
-
-# What a page that holds a token offers beside the real subprotocol.
-BEARER_PROTOCOL = "bearer."
 
 
 class SessionOrOrigin(SessionAuthentication):

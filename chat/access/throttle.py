@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 
 from chat import conf
@@ -28,21 +29,42 @@ class Throttle:
 
     def take(self, key: Hashable) -> None:
         """One request more of ``key``. Raises TooManyRequests."""
+        self._add(key, -1)
+
+    def require(self, key: Hashable) -> None:
+        """Raises TooManyRequests where ``take`` would, and takes nothing."""
+        self._add(key, 0)
+
+    @contextmanager
+    def failure(self, key: Hashable) -> Iterator[None]:
+        """Around what counts if it fails. It is taken before, so that many at once are not one, and given back after,
+        also where another bucket did not let it happen. Raises TooManyRequests.
+        """
+        self.take(key)
+        try:
+            yield
+        except TooManyRequests:
+            self._add(key, 1)
+            raise
+        self._add(key, 1)
+
+    def _add(self, key: Hashable, number: int) -> None:
         most = conf.get(self._setting)
         if not most:
             return
         with self._lock:
             now = self._clock()
             left, then = self._buckets.pop(key, (float(most), now))
-            left = min(most, left + (now - then) * most / 60)
-            self._buckets[key] = (max(0.0, left - 1) if left >= 1 else left, now)
+            left = min(most, left + (now - then) * most / 60 + max(0, number))
+            self._buckets[key] = (left + min(0, number) if left >= 1 else left, now)
             if len(self._buckets) > KNOWN:
                 self._buckets.popitem(last=False)
         if left < 1:
             raise TooManyRequests(retry_after=max(1, round((1 - left) * 60 / most)))
 
 
-# By user's primary key; by the address of those who are nobody; failed logins by address.
+# By user's primary key; by the address of those who are nobody; failed logins by address and name, and by address.
 requests = Throttle("REQUESTS_A_MINUTE")
 strangers = Throttle("STRANGERS_A_MINUTE")
 logins = Throttle("LOGINS_A_MINUTE")
+logins_of_address = Throttle("LOGINS_OF_ADDRESS_A_MINUTE")

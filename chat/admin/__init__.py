@@ -5,6 +5,7 @@ from chat.admin.attachments import AttachmentAdmin
 from chat.admin.audit import TranscriptViewAdmin
 from chat.admin.copilot import CopilotChatAdmin
 from chat.admin.feedback import FeedbackAdmin
+from chat.admin.login import AdminLogin
 from chat.admin.messages import MessageAdmin
 from chat.admin.shares import ShareAdmin
 from chat.admin.threads import ThreadAdmin
@@ -13,6 +14,7 @@ from chat.admin.turns import TurnAdmin
 from chat.admin.usage import TokenUsageAdmin
 
 __all__ = [
+    "AdminLogin",
     "ApiTokenAdmin",
     "AttachmentAdmin",
     "CopilotChatAdmin",

@@ -25,6 +25,7 @@ LOOKS: dict[str, str] = {
 class ToolApprovalAdmin(ReadOnlyAdmin[ToolApproval]):
     """Tool calls that turns waited for, or wait for: what was asked, and who decided what, and when."""
 
+    thread = "turn__thread"
     is_audited = True
     hidden = ("input", "changed_input", "output", "error_text", "reason")
     list_display = ("call", "state", "turn_link", "decider", "decided", "asked")

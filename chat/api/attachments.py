@@ -19,7 +19,7 @@ from rest_framework.request import Request
 
 from chat import conf
 from chat.api.views import ChatView, answer
-from chat.errors import BodyTooLarge, InvalidInput, UnsupportedType
+from chat.errors import BodyTooLarge, InvalidInput, NotFound, UnsupportedType
 from chat.protocol import sanitize
 from chat.store.attachments import delete_attachment, find_attachment, pieces_of, save_attachment
 from chat.store.crossing import stepwise
@@ -71,9 +71,13 @@ class Attachment(ChatView):
     def get(self, request: Request, attachment_id: UUID) -> StreamingHttpResponse:
         """The file, for its owner and for those who see the thread it was attached in."""
         found = find_attachment(self.asker(), attachment_id)
+        try:
+            pieces = pieces_of(found)
+        except FileNotFoundError:
+            raise NotFound from None
         inline = found["media_type"] in SHOWN_INLINE
         return StreamingHttpResponse(
-            stepwise(pieces_of(found)),
+            stepwise(pieces),
             content_type=found["media_type"],
             headers={
                 "Content-Disposition": content_disposition_header(not inline, found["filename"]) or "inline",

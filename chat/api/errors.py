@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import orjson
 from rest_framework import exceptions
 
 from chat import errors
+from chat.store.sql import UNAVAILABLE
+from chat.telemetry import event
+
+logger = logging.getLogger(__name__)
 
 # The most special class of an error decides.
 STATUS: dict[type[errors.ChatError], int] = {
@@ -43,6 +48,8 @@ def headers_of(error: errors.ChatError) -> dict[str, str]:
         headers["Retry-After"] = RETRY_AFTER
     if status_of(error) == 429:
         headers["Retry-After"] = str(error.details["retry_after"])
+    if status_of(error) == 405:
+        headers["Allow"] = error.details["allow"]
     if status_of(error) == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return headers
@@ -56,6 +63,20 @@ def content_of(error: errors.ChatError) -> dict[str, Any]:
 def body_of(error: errors.ChatError) -> bytes:
     """The JSON that tells an error."""
     return orjson.dumps({"error": content_of(error)}, default=str)
+
+
+def told(problem: Exception, place: str) -> errors.ChatError:
+    """What a client is told of an exception. What is not for it to know is logged, with the ``place`` (a class or a
+    function of ours) where it happened.
+    """
+    if isinstance(problem, errors.ChatError):
+        return problem
+    if isinstance(problem, UNAVAILABLE):
+        logger.error("%s: the database does not answer", place, extra=event("database_away", place=place))
+        return errors.Unavailable()
+    fields = event("request_failed", place=place, problem=type(problem).__name__)
+    logger.error("%s failed", place, exc_info=problem, extra=fields)
+    return errors.InternalError()
 
 
 def from_framework(problem: exceptions.APIException) -> tuple[int, dict[str, Any]]:

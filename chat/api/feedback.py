@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from chat.api.threads import named_thread
-from chat.api.views import ChatView, answer
+from chat.api.views import ChatView, answer, page
 from chat.protocol import sanitize
 from chat.protocol.requests import FeedbackBody
 from chat.store.feedback import feedback_in, give_feedback, take_feedback_back
@@ -31,7 +31,7 @@ class ThreadFeedback(ChatView):
         """The asker's own opinions of a thread's answers."""
         asker = self.asker()
         found = feedback_in(asker, named_thread(asker, thread_id))
-        return answer({"results": [shown(one) for one in found], "next": None, "previous": None})
+        return page(request, [shown(one) for one in found])
 
 
 def shown(feedback: dict[str, Any]) -> dict[str, Any]:

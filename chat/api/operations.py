@@ -124,7 +124,9 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     "thread-feedback": {"get": O("Your opinions of a thread's answers.", shapes.Page[shapes.Feedback])},
     "shares": {
         "get": O("Your links to a thread.", shapes.Page[shapes.Share]),
-        "post": O("A link to the thread as it stands.", shapes.NewShare, requests.ShareBody, status=201, also=(403,)),
+        "post": O(
+            "A link to the thread as it stands.", shapes.NewShare, requests.ShareBody, status=201, also=(403, 409)
+        ),
     },
     "share": {"delete": O("Revoke a link.", status=204)},
     "shared": {"get": O("What a link shows, to anybody.", shapes.SharedThread, public=True)},

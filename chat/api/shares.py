@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from chat import conf
 from chat.api.threads import named_thread
-from chat.api.views import ChatView, answer
+from chat.api.views import ChatView, answer, page
 from chat.errors import InvalidInput
 from chat.protocol.requests import ShareBody, checked_name
 from chat.store.shares import create_share, list_shares, read_share, revoke_share
@@ -19,8 +19,7 @@ from chat.store.shares import create_share, list_shares, read_share, revoke_shar
 class Shares(ChatView):
     def get(self, request: Request, thread_id: str) -> HttpResponse:
         asker = self.asker()
-        found = list_shares(asker, named_thread(asker, thread_id))
-        return answer({"results": found, "next": None, "previous": None})
+        return page(request, list_shares(asker, named_thread(asker, thread_id)))
 
     def post(self, request: Request, thread_id: str) -> HttpResponse:
         """A link to the thread as it stands. Its address is told this once."""
@@ -51,7 +50,9 @@ class Shared(ChatView):
         return []  # who has a revoked token as well may read it, too
 
     def get(self, request: Request, secret: str) -> HttpResponse:
-        response = answer(read_share(checked_name(secret, "secret")))
+        shown = read_share(checked_name(secret, "secret"))
+        messages = [{name: one[name] for name in one if name != "html"} for one in shown["messages"]]
+        response = answer({**shown, "messages": messages})
         # It is not to be found by those who were not given it, nor to be told to others by a browser.
         response["X-Robots-Tag"] = "noindex"
         response["Referrer-Policy"] = "no-referrer"

@@ -21,28 +21,23 @@ import orjson
 from django.http import HttpRequest, HttpResponse
 
 from chat import conf
-from chat.access import throttle
 from chat.access.authentication import authenticate
+from chat.access.callers import caller_of_scope
 from chat.access.grants import Grant
 from chat.api import errors as wire
 from chat.api.turns import shown
 from chat.errors import (
     AccessLost,
     BodyTooLarge,
-    ChatError,
-    InternalError,
     MethodNotAllowed,
-    NotAuthenticated,
     ThreadNotFound,
     TurnNotFound,
-    Unavailable,
 )
 from chat.protocol import sse
 from chat.protocol.decisions import DecisionsBody, decisions_of
 from chat.protocol.requests import ChatBody, checked_name, parse
 from chat.store.crossing import in_thread
 from chat.store.scope import Scope
-from chat.store.sql import UNAVAILABLE
 from chat.store.threads import find_thread
 from chat.store.turns import StoredTurn, live_turn, read_turn
 from chat.streams.cursors import Cursor, parse_cursor
@@ -210,29 +205,20 @@ async def _serve(
     send: Send,
     kwargs: dict[str, Any],
 ) -> None:
-    error: ChatError
     try:
         if scope["method"] != method:
-            raise MethodNotAllowed
-        body = await _read_body(scope, receive)
-        try:
+            raise MethodNotAllowed(allow=method)
+        caller = caller_of_scope(scope)
+        with caller.counted():
+            body = await _read_body(scope, receive)
             grant = await in_thread(authenticate, scope, body)
-        except NotAuthenticated:
-            throttle.strangers.take((scope.get("client") or ("",))[0])
-            raise
-        throttle.requests.take(grant.scope.user_id)
+        caller.let_in(grant.scope.user_id)
         asked = Asked(grant, body, parse_qs(scope["query_string"].decode("latin-1")), dict(scope["headers"]))
         answer = await endpoint(asked, **kwargs)
     except ClientGone:
         return
-    except ChatError as problem:
-        error = problem
-    except UNAVAILABLE:
-        logger.error("%s: the database does not answer", scope["path"], extra=event("database_away"))
-        error = Unavailable()
-    except Exception:
-        logger.exception("%s failed", scope["path"], extra=event("request_failed"))
-        error = InternalError()
+    except Exception as problem:
+        error = wire.told(problem, getattr(endpoint, "__name__", "stream"))
     else:
         if isinstance(answer, Answer):
             await _send_answer(send, answer)
@@ -245,7 +231,7 @@ async def _serve(
                     async with asyncio.timeout(GOODBYE_SECONDS):
                         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return
-    await _send(send, wire.status_of(error), wire.body_of(error), wire.headers_of(error))
+    await send_whole(send, wire.status_of(error), wire.body_of(error), wire.headers_of(error))
 
 
 async def _read_body(scope: dict[str, Any], receive: Receive) -> bytes:
@@ -329,10 +315,10 @@ async def _cut(send: Send, gone: asyncio.Future[None]) -> None:
 
 async def _send_answer(send: Send, answer: Answer) -> None:
     body = b"" if answer.body is None else orjson.dumps(answer.body, default=str)
-    await _send(send, answer.status, body, {"Cache-Control": "no-store"})
+    await send_whole(send, answer.status, body, {"Cache-Control": "no-store"})
 
 
-async def _send(send: Send, status: int, body: bytes, headers: dict[str, str]) -> None:
+async def send_whole(send: Send, status: int, body: bytes, headers: dict[str, str]) -> None:
     fields = {"Content-Length": str(len(body)), **headers}
     if body:
         fields["Content-Type"] = "application/json"

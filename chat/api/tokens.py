@@ -6,7 +6,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from chat import conf
-from chat.api.views import ChatView, answer
+from chat.api.views import ChatView, answer, page
 from chat.errors import SessionNeeded
 from chat.models import ApiToken
 from chat.protocol import sanitize
@@ -16,7 +16,7 @@ from chat.store.tokens import add_token, list_tokens, revoke_token
 
 class Tokens(ChatView):
     def get(self, request: Request) -> HttpResponse:
-        return answer({"results": list_tokens(self.asker()), "next": None, "previous": None})
+        return page(request, list_tokens(self.asker()))
 
     def post(self, request: Request) -> HttpResponse:
         """A new token, which is told this once. Not for a request that a token makes."""

@@ -8,14 +8,13 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from chat.api import messages
-from chat.api.views import ChatView, answer
+from chat.api.views import ChatView, answer, page
 from chat.store.versions import Version, read_versions, restore
 
 
 class Versions(ChatView):
     def get(self, request: Request, pk: int) -> HttpResponse:
-        found = read_versions(self.asker(), pk)
-        return answer({"results": [shown(version) for version in found], "next": None, "previous": None})
+        return page(request, [shown(version) for version in read_versions(self.asker(), pk)])
 
 
 class Restore(ChatView):

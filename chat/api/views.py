@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -25,16 +24,15 @@ from rest_framework.views import APIView
 from chat import conf
 from chat.access import throttle
 from chat.access.authentication import authenticators
+from chat.access.callers import caller_of
 from chat.access.scopes import scope_of
 from chat.api import errors as wire
-from chat.errors import BodyTooLarge, ChatError, InternalError, InvalidInput, NotAuthenticated, Unavailable
+from chat.errors import BodyTooLarge, InvalidInput
 from chat.protocol import sanitize
 from chat.protocol.requests import lenient, parse
 from chat.store.scope import Scope
-from chat.store.sql import UNAVAILABLE, in_transactions_of_its_own
-from chat.telemetry import event
+from chat.store.sql import in_transactions_of_its_own
 
-logger = logging.getLogger(__name__)
 B = TypeVar("B", bound=BaseModel)
 # What somebody looks for is a few words.
 QUERY_CHARS = 200
@@ -60,16 +58,14 @@ class ChatView(APIView):
         return authenticators()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        try:
+        caller = caller_of(request)
+        with caller.counted():
             super().initial(request, *args, **kwargs)
-        except (APIException, NotAuthenticated):
-            throttle.strangers.take(request.META.get("REMOTE_ADDR"))
-            raise
         # Nobody is None where the host's UNAUTHENTICATED_USER says so.
         if request.user is not None and request.user.is_authenticated:
-            throttle.requests.take(request.user.pk)
+            caller.let_in(request.user.pk)
         else:
-            throttle.strangers.take(request.META.get("REMOTE_ADDR"))
+            throttle.strangers.take(caller.address)
 
     def asker(self) -> Scope:
         """What the one who asks may see."""
@@ -96,7 +92,8 @@ class ChatView(APIView):
     def number(self, name: str, default: int, *, most: int) -> int:
         """A whole number from 1 to ``most`` in the query string. Raises InvalidInput."""
         text = self.request.query_params.get(name, str(default))
-        if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= most):
+        # Not more digits than a row's number has: int() would refuse thousands of them.
+        if not (text.isascii() and text.isdigit() and len(text) < 20 and 1 <= int(text) <= most):
             raise InvalidInput(name, f"{name} is a whole number from 1 to {most}.")
         return int(text)
 
@@ -137,18 +134,12 @@ class ChatView(APIView):
             if status == 401:
                 response["WWW-Authenticate"] = self.get_authenticate_header(self.request)
             return response
-        place = type(self).__name__
-        if isinstance(exc, UNAVAILABLE):
-            logger.error("%s: the database does not answer", place, extra=event("database_away", place=place))
-            exc = Unavailable()
-        elif not isinstance(exc, ChatError):
-            logger.error("%s failed", place, exc_info=exc, extra=event("request_failed", place=place))
-            exc = InternalError()
+        error = wire.told(exc, type(self).__name__)
         return HttpResponse(
-            wire.body_of(exc),
-            status=wire.status_of(exc),
+            wire.body_of(error),
+            status=wire.status_of(error),
             content_type="application/json",
-            headers=wire.headers_of(exc),
+            headers=wire.headers_of(error),
         )
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
@@ -167,8 +158,12 @@ def position_of(row: dict[str, Any]) -> str:
     return f"{row['updated_at'].isoformat()}~{row['id']}"
 
 
-def page(request: Request, results: list[Any] | orjson.Fragment, *, more: dict[str, Any] | None) -> HttpResponse:
-    """One page of a list, which may be JSON already; ``more`` are the query parameters of the next one."""
+def page(
+    request: Request, results: Sequence[Any] | orjson.Fragment, *, more: dict[str, Any] | None = None
+) -> HttpResponse:
+    """One page of a list, which may be JSON already; ``more`` are the query parameters of the next one, where there is
+    one.
+    """
     following = None
     if more is not None:
         query = {**request.query_params.dict(), **more}

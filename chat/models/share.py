@@ -14,7 +14,8 @@ class Share(models.Model):
     thread = models.ForeignKey(Thread, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     digest = models.CharField(max_length=64, unique=True)  # SHA-256, hexadecimal
-    # What is shown: title and messages, without what is not meant for others (chat.protocol.snapshot).
+    # What is shown: title and messages, without what is not meant for others (chat.protocol.snapshot). Empty once the
+    # link shows nothing any more.
     snapshot = models.JSONField()
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)

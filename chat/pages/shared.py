@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
@@ -11,11 +12,12 @@ from django.views.decorators.http import require_safe
 
 from chat.access import throttle
 from chat.errors import InvalidInput, NotFound, TooManyRequests
-from chat.protocol.markdown import rendered
+from chat.protocol.markdown import rendered_parts
 from chat.protocol.requests import checked_name
 from chat.store.shares import read_share
 
 
+@login_not_required  # where the host has LoginRequiredMiddleware
 @require_safe
 @never_cache  # once it is revoked, it shows nothing, and at once
 def shared(request: HttpRequest, secret: str) -> HttpResponse:
@@ -45,9 +47,11 @@ def _shown(message: dict[str, Any]) -> dict[str, Any]:
     """A message of a snapshot as the template wants it: an answer's texts are HTML, a question's are not."""
     parts = message["parts"]
     texts = [part["text"] for part in parts if part["type"] == "text"]
+    if message["role"] == "assistant":  # links of older versions have no HTML
+        texts = message["html"] if "html" in message else rendered_parts(parts)
     return {
         "role": message["role"],
-        "texts": [rendered(text) for text in texts] if message["role"] == "assistant" else texts,
+        "texts": texts,
         "files": [part["filename"] or part["mediaType"] for part in parts if part["type"] == "file"],
         "sources": [part for part in parts if part["type"] == "source-url"],
     }

@@ -16,8 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from chat import conf
-from chat.access import throttle
-from chat.errors import TooManyRequests
+from chat.access.logins import ThrottledLogin
 from chat.pages.suggestions import DEMO_SUGGESTIONS
 
 SHARE_LABELS = {1: "a day", 7: "a week", 30: "a month", 365: "a year"}
@@ -65,22 +64,15 @@ def _share_days() -> dict[str, Any]:
 
 class Login(LoginView):
     template_name = "chat/login.html"
+    authentication_form = ThrottledLogin
     redirect_authenticated_user = True
 
-    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            return super().post(request, *args, **kwargs)
-        except TooManyRequests as problem:
-            form = AuthenticationForm(request)
-            form.cleaned_data = {}
-            form.add_error(None, problem.text)
-            response = self.render_to_response(self.get_context_data(form=form), status=429)
-            response["Retry-After"] = str(problem.details["retry_after"])
-            return response
-
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
-        throttle.logins.take(self.request.META.get("REMOTE_ADDR"))
-        return super().form_invalid(form)
+        response = super().form_invalid(form)
+        if (refused := getattr(form, "refused", None)) is not None:  # None in a form of the host's own
+            response.status_code = 429
+            response["Retry-After"] = str(refused.details["retry_after"])
+        return response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         # Where `make run` has made it.

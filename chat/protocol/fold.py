@@ -17,9 +17,7 @@ import orjson
 from chat.protocol.chunks import Chunk, Part
 from chat.protocol.metadata import merge
 from chat.protocol.partial_json import parse_partial
-from chat.protocol.tool_calls import STOPPED
-
-ANSWERED: Final = frozenset({"output-available", "output-error", "output-denied"})
+from chat.protocol.tool_calls import ANSWERED, STOPPED
 
 
 class AssistantContentBuilder:

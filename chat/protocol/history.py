@@ -23,10 +23,10 @@ from typing import Any, Final
 import orjson
 
 from chat.protocol.chunks import Part, is_provider_metadata
+from chat.protocol.tool_calls import ANSWERED
 
 Message = dict[str, Any]
 
-ANSWERED: Final = frozenset({"output-available", "output-error", "output-denied"})
 #: What a person or a client has decided, when the turn that waited for it goes on.
 DECIDED: Final = frozenset({"approval-responded"})
 #: A data part that is told: what a provider wants back and no other part can carry (``agents.pydantic_ai``).

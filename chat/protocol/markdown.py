@@ -34,8 +34,9 @@ def rendered(text: str) -> str:
 
 
 def rendered_parts(parts: list[Part]) -> list[str]:
-    """HTML of each text part, in their order."""
-    return [rendered(part["text"]) for part in parts if part["type"] == "text"]
+    """HTML of each text part, in their order; "" for one without text, as nobody may have mended it yet."""
+    texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text"]
+    return [rendered(text) if isinstance(text, str) else "" for text in texts]
 
 
 @cache

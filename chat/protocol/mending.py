@@ -16,9 +16,8 @@ import orjson
 
 from chat.errors import InvalidInput
 from chat.protocol.chunks import Part, is_data_type, is_provider_metadata
-from chat.protocol.history import ANSWERED
 from chat.protocol.sanitize import check, clean, clean_text
-from chat.protocol.tool_calls import NO_RESULT
+from chat.protocol.tool_calls import ANSWERED, NO_RESULT
 
 #: Bytes of one part, with the file that may be in it.
 MOST_BYTES: Final = 1 << 26

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from chat.errors import InvalidInput
 from chat.protocol import sanitize
+from chat.protocol.mending import mend
 
 # Names that a client gives to threads, turns and messages. A btree key holds 2,704 bytes at most.
 NAME_LENGTH = 128
@@ -247,7 +248,9 @@ def user_parts(parts: list[dict[str, Any]], at: str, *, max_chars: int) -> list[
 
 
 def append_parts(body: AppendBody, *, max_chars: int) -> list[dict[str, Any]]:
-    """The parts that an append brings, in ``parts`` or, the older way, in ``content``. Raises InvalidInput."""
+    """The parts that an append brings, in ``parts`` or, the older way, in ``content``; an answer's as every client and
+    provider reads them. Raises InvalidInput.
+    """
     if body.parts is None and body.content is None:
         raise InvalidInput("parts", "parts or content is needed.")
     field, parts = ("parts", body.parts) if body.parts is not None else ("content", body.content)
@@ -263,7 +266,8 @@ def append_parts(body: AppendBody, *, max_chars: int) -> list[dict[str, Any]]:
         if not isinstance(part.get("type"), str) or not part["type"]:
             raise InvalidInput(f"{field}.{index}.type", "A part needs a type.")
         sanitize.check(part, f"{field}.{index}")
-    return parts
+    mended, _ = mend(parts, body.turn_id or "")
+    return mended
 
 
 def _document(document: MentionedDocument, *, at: int) -> dict[str, Any]:

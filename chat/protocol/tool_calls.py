@@ -15,7 +15,7 @@ Chunks of calls carry only what ``ai`` 5.0.200 takes, and what all versions read
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from chat.protocol.blocks import metadata_of
 from chat.protocol.chunks import Chunk
@@ -27,6 +27,8 @@ MAX_CALL_ID = 4096
 
 WRITTEN, READY, ASKED, ALLOWED = "written", "ready", "asked", "allowed"
 PRELIMINARY, DONE = "preliminary", "done"
+#: States of a part whose call has come to its end.
+ANSWERED: Final = frozenset({"output-available", "output-error", "output-denied"})
 #: Why a call has no output, as its ``errorText`` says it.
 NO_RESULT = "The tool gave no result."
 STOPPED = "Stopped before the tool gave a result."

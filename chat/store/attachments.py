@@ -11,6 +11,7 @@ import logging
 import re
 import uuid
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from django.core.files.base import File
@@ -28,7 +29,6 @@ from chat.store.turns import StoredTurn
 from chat.telemetry import event
 
 logger = logging.getLogger(__name__)
-
 COLUMNS = "chat_attachments.id, filename, media_type, size, chat_attachments.created_at, thread_id, key"
 # How a file part names one, under whatever prefix the API stands.
 ADDRESS = re.compile(r"/attachments/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/?$")
@@ -89,7 +89,14 @@ def find_attachment(scope: Scope, pk: uuid.UUID) -> Row:
 
 
 def pieces_of(attachment: Row) -> Iterator[bytes]:
-    """Its bytes. Raises OSError where the storage has lost them."""
+    """Its bytes, of which the first piece has been read already: an answer that has begun cannot say that they are
+    missing. Raises OSError where they cannot be read, of which FileNotFoundError: the storage has lost them.
+    """
+    pieces = _pieces(attachment)
+    return chain(list(islice(pieces, 1)), pieces)
+
+
+def _pieces(attachment: Row) -> Iterator[bytes]:
     with storage().open(attachment["key"]) as content:
         while piece := content.read(PIECE):
             yield piece
@@ -149,7 +156,8 @@ def take_bytes_away(sender: type[Attachment], instance: Attachment, using: str, 
 
 def with_contents(messages: list[dict[str, Any]], turn: StoredTurn) -> list[dict[str, Any]]:
     """Messages for the model, in which the files that were attached here, or are the asker's own, are their content:
-    the newest, up to CHAT_ATTACHMENT_MODEL_BYTES.
+    the newest, up to CHAT_ATTACHMENT_MODEL_BYTES. One that cannot be read stays the address that it is: else no turn of
+    the thread could run any more.
     """
     named = {name for message in messages for part in message["parts"] if (name := _named(part))}
     if not named:
@@ -173,14 +181,23 @@ def with_contents(messages: list[dict[str, Any]], turn: StoredTurn) -> list[dict
         parts = []
         for part in message["parts"]:
             one = found.get(_named(part) or "")
-            if one is not None and one["size"] <= left:
+            if one is not None and one["size"] <= left and (content := _content(one, turn)) is not None:
                 left -= one["size"]
-                content = base64.b64encode(b"".join(pieces_of(one))).decode()
-                url = f"data:{one['media_type']};base64,{content}"
+                url = f"data:{one['media_type']};base64,{base64.b64encode(content).decode()}"
                 part = part | {"url": url, "mediaType": one["media_type"]}
             parts.append(part)
         told.append(message | {"parts": parts})
     return told[::-1]
+
+
+def _content(attachment: Row, turn: StoredTurn) -> bytes | None:
+    try:
+        return b"".join(pieces_of(attachment))
+    except OSError as problem:
+        name = type(problem).__name__
+        told = event("attachment_unreadable", turn=turn.pk, problem=name)
+        logger.warning("attachment %s cannot be read: %s", attachment["id"], name, extra=told)
+        return None
 
 
 def _named(part: Any) -> str | None:

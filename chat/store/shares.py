@@ -10,8 +10,10 @@ from typing import Any
 
 from django.db.models.functions import Now
 
-from chat.errors import NotFound, ReadOnly
+from chat import conf
+from chat.errors import NotFound, ReadOnly, TooManyShares
 from chat.models import Share
+from chat.protocol.markdown import rendered_parts
 from chat.protocol.snapshot import shareable
 from chat.store.scope import OWNED_THREAD, Scope
 from chat.store.sql import Row, decoded, encoded, one_transaction, row, rows
@@ -22,9 +24,11 @@ COLUMNS = "id, thread_id, created_at, expires_at, revoked_at"
 
 def create_share(scope: Scope, thread_id: uuid.UUID, days: float | None) -> tuple[str, Row]:
     """A link to a thread of the asker's as it stands, good for so many days (None: until it is revoked): its secret,
-    which cannot be read again, and its row. Answers that are not complete are left out.
+    which cannot be read again, and its row. Answers that are not complete are left out. Their HTML is made here, once,
+    and not whenever a stranger opens the link.
 
-    Raises ThreadNotFound; ReadOnly for a thread that the asker only sees.
+    Race: two at once where one of CHAT_SHARES_OF_USER is left. They are made one after the other, behind a lock of the
+    user's. Raises ThreadNotFound; ReadOnly for a thread that the asker only sees; TooManyShares.
     """
     with one_transaction():
         thread = read_thread(scope, thread_id)
@@ -34,10 +38,12 @@ def create_share(scope: Scope, thread_id: uuid.UUID, days: float | None) -> tupl
             scope_user=scope.user_id,
         ):
             raise ReadOnly
+        rows(LOCK, user=str(scope.user_id))
+        rows(EMPTY_EXPIRED, scope_user=scope.user_id)
+        if len(rows(GOOD, scope_user=scope.user_id)) >= conf.get("SHARES_OF_USER"):
+            raise TooManyShares
         messages = [
-            {"role": one["role"], "created_at": one["created_at"], "parts": parts}
-            for one in rows(SHOWN, thread=thread_id)
-            if (parts := shareable(decoded(one["parts"])))
+            _shown(one, parts) for one in rows(SHOWN, thread=thread_id) if (parts := shareable(decoded(one["parts"])))
         ]
         secret = secrets.token_urlsafe(32)
         made = row(
@@ -70,10 +76,10 @@ def list_shares(scope: Scope, thread_id: uuid.UUID) -> list[Row]:
 
 
 def revoke_share(scope: Scope, pk: int) -> None:
-    """From now on the link shows nothing. Raises NotFound."""
+    """From now on the link shows nothing, and keeps nothing. Raises NotFound."""
     if not row(
         """
-        UPDATE chat_shares SET revoked_at = coalesce(revoked_at, clock_timestamp())
+        UPDATE chat_shares SET revoked_at = coalesce(revoked_at, clock_timestamp()), snapshot = '{}'
          WHERE id = %(pk)s AND owner_id = %(scope_user)s RETURNING id
         """,
         pk=pk,
@@ -84,12 +90,13 @@ def revoke_share(scope: Scope, pk: int) -> None:
 
 def revoke_shares(pks: Iterable[int]) -> None:
     """The same for these links, whosever they are."""
-    Share.objects.filter(pk__in=list(pks), revoked_at__isnull=True).update(revoked_at=Now())
+    Share.objects.filter(pk__in=list(pks), revoked_at__isnull=True).update(revoked_at=Now(), snapshot={})
 
 
 def read_share(secret: str) -> dict[str, Any]:
-    """What a link shows, to anybody: ``{title, messages, created_at}``. Raises NotFound, also for a link that was
-    revoked or has expired, or whose thread was deleted.
+    """What a link shows, to anybody: ``{title, messages, created_at}``. For the page an answer has the ``html`` of its
+    texts as well, but in links of older versions. Raises NotFound, also for a link that was revoked or has expired, or
+    whose thread was deleted.
     """
     found = row(
         """
@@ -104,11 +111,24 @@ def read_share(secret: str) -> dict[str, Any]:
     return {**decoded(found["snapshot"]), "created_at": found["created_at"]}
 
 
+def _shown(message: Row, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    shown = {"role": message["role"], "created_at": message["created_at"], "parts": parts}
+    return shown | {"html": rendered_parts(parts)} if message["role"] == "assistant" else shown
+
+
 def _digest(secret: str) -> str:
     # A fast hash will do: a secret is 256 random bits.
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
+LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('chat shares ' || %(user)s, 0))"
+OF_USER = "owner_id = %(scope_user)s AND revoked_at IS NULL"
+GOOD = f"SELECT id FROM chat_shares WHERE {OF_USER} AND (expires_at IS NULL OR expires_at > clock_timestamp())"
+# Nobody will see it again, and it may be big.
+EMPTY_EXPIRED = f"""
+UPDATE chat_shares SET snapshot = '{{}}'
+ WHERE {OF_USER} AND expires_at <= clock_timestamp() AND snapshot <> '{{}}'
+"""
 SHOWN = """
 SELECT m.role, m.parts::text AS parts, m.created_at FROM chat_messages m
  WHERE m.thread_id = %(thread)s AND m.is_current AND m.deleted_at IS NULL AND m.role IN ('user', 'assistant')

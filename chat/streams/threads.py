@@ -13,13 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
-from chat.models import ENDED, TurnStatus
+from chat.models import TurnStatus
 from chat.store.crossing import in_thread
 from chat.store.sql import UNAVAILABLE
 from chat.store.thread_turns import last_turns, turns_since
 from chat.store.turns import StoredTurn
 
-ENDED_STATUSES = frozenset(status.value for status in ENDED)
 # What comes before an end, within one epoch.
 LIFE = (TurnStatus.QUEUED, TurnStatus.STREAMING, TurnStatus.AWAITING_APPROVAL)
 
@@ -48,7 +47,7 @@ class ThreadWatch:
     def begin(self, position: int, turns: list[StoredTurn]) -> None:
         """Note how the thread's turns stand at first: that is no change."""
         self.position = max([position, *(turn.pk for turn in turns)])
-        self.unended = {turn.pk: turn for turn in turns if turn.status not in ENDED_STATUSES}
+        self.unended = {turn.pk: turn for turn in turns if not turn.ended}
 
     def take(self, turn: StoredTurn) -> None:
         """Note how a turn stands now. Two reads may overtake each other: what is older than what is known is left."""
@@ -56,7 +55,7 @@ class ThreadWatch:
         before = self.unended.get(turn.pk)
         if age(before) >= age(turn) if before else turn.pk <= self.position:
             return
-        if turn.status in ENDED_STATUSES:
+        if turn.ended:
             self.unended.pop(turn.pk, None)
         else:
             self.unended[turn.pk] = turn

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from chat.models import TurnStatus
+from chat.store.turn_news import receivers_told
 from chat.streams import hub, listen
 from chat.streams.threads import end_watching
 from chat.streams.writer import writer
@@ -13,6 +14,8 @@ from chat.turns.heartbeat import start_heartbeat, stop_heartbeat
 
 # How long the sockets may take to be told of the last turns' ends, and closed.
 GOODBYE_SECONDS = 2.0
+# The same of the receivers of chat.signals.
+RECEIVERS_SECONDS = 5.0
 
 
 def start_process() -> None:
@@ -34,9 +37,9 @@ def stop_here(turn: int) -> None:
 
 
 async def end_process(*, last: bool = True) -> None:
-    """Take no new turns, end and store the live ones, tell their readers, and let all connections go. Unless this is
-    the ``last`` that is asked of it: turns of other processes are followed for as long as the server keeps their
-    readers.
+    """Take no new turns, end and store the live ones, tell their readers and the host's receivers, and let all
+    connections go. Unless this is the ``last`` that is asked of it: turns of other processes are followed for as long
+    as the server keeps their readers.
     """
     await run.drain()
     await end_watching(GOODBYE_SECONDS)
@@ -44,3 +47,4 @@ async def end_process(*, last: bool = True) -> None:
     if last or not hub.is_followed():
         await listen.hush()
     await writer().close()
+    await asyncio.to_thread(receivers_told, RECEIVERS_SECONDS)

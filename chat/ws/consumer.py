@@ -2,8 +2,8 @@
 
 Never generates inside a handler: a submit begins a run of the process, which goes on without the socket. Refused
 sockets are accepted first, so that a page can read the code: it is 4000 and the HTTP status of the same error (4400,
-4401, 4404, 4410, 4503 …); 4408 for a client that does not read, 1012 when the process ends. A foreign origin gets no
-socket at all (403).
+4401, 4404, 4410, 4429, 4503 …); 4408 for a client that does not read, 1012 when the process ends. A foreign origin
+gets no socket at all (403).
 
 Without ``after`` a socket is told the turns that have not ended and those to come; ``after=<cursor>`` brings what
 follows that chunk, and the turns behind that one, ended or not (``0-0``: all of them).
@@ -12,7 +12,6 @@ follows that chunk, and the turns behind that one, ended or not (``0-0``: all of
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
@@ -23,28 +22,25 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from chat import conf
 from chat.access import throttle
 from chat.access.authentication import authenticate_socket
+from chat.access.callers import Caller, caller_of_scope
 from chat.access.grants import Grant
 from chat.api import errors as wire
 from chat.api import turns
-from chat.errors import BodyTooLarge, ChatError, InternalError, InvalidInput, OriginRefused, TurnNotFound, Unavailable
+from chat.errors import BodyTooLarge, InvalidInput, OriginRefused, TurnNotFound
 from chat.models import TurnStatus
 from chat.protocol.decisions import decisions_of
 from chat.protocol.frames import ClientFrame, client_frame, server_frame
 from chat.protocol.requests import ChatBody, checked_name, validated
 from chat.store.crossing import in_thread
-from chat.store.sql import UNAVAILABLE
 from chat.store.threads import find_thread
 from chat.store.turns import StoredTurn, read_turn
 from chat.streams.cursors import Cursor, parse_cursor
 from chat.streams.readers import while_allowed
-from chat.telemetry import event
 from chat.turns.approvals import decide, go_on, is_repost
 from chat.turns.read import read_frames
 from chat.turns.start import start_turn
 from chat.turns.stop import stop_conversation, stop_turn
-from chat.ws.telling import ENDED_STATUSES, Telling
-
-logger = logging.getLogger(__name__)
+from chat.ws.telling import Telling
 
 SUBPROTOCOL = "chat"
 SLOW = 4408
@@ -66,11 +62,13 @@ class ThreadConsumer(AsyncWebsocketConsumer):
         protocol = SUBPROTOCOL if SUBPROTOCOL in offered else None
         try:
             cursor = self._after()
-            self.grant, self.thread, begun = await in_thread(self._admit, cursor)
+            caller = caller_of_scope(dict(self.scope))
+            with caller.counted():
+                self.grant, self.thread, begun = await in_thread(self._admit, caller, cursor)
             after = cursor.seq if cursor else 0
             frames = None
             # Nobody who has read an ended turn to its end needs its log, and it may be pruned by now.
-            read = begun is not None and begun.status in ENDED_STATUSES and 0 < after == begun.last_seq
+            read = begun is not None and begun.ended and 0 < after == begun.last_seq
             if begun is not None and not read and begun.status != TurnStatus.QUEUED:
                 frames = await read_frames(self.grant.scope, begun, after)
         except OriginRefused:
@@ -88,8 +86,9 @@ class ThreadConsumer(AsyncWebsocketConsumer):
         given = parse_qs(self.scope["query_string"].decode("latin-1")).get("after")
         return parse_cursor(given[-1]) if given else None
 
-    def _admit(self, after: Cursor | None) -> tuple[Grant, UUID, StoredTurn | None]:
+    def _admit(self, caller: Caller, after: Cursor | None) -> tuple[Grant, UUID, StoredTurn | None]:
         grant = authenticate_socket(dict(self.scope))
+        caller.let_in(grant.scope.user_id)
         name = checked_name(self.scope["url_route"]["kwargs"]["thread_id"], "thread_id")
         thread = find_thread(grant.scope, name)
         if after is None:
@@ -118,7 +117,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):
             await self._refuse(problem)
 
     async def _refuse(self, problem: Exception) -> None:
-        error = _told(problem)
+        error = wire.told(problem, type(self).__name__)
         with suppress(Exception):  # it may have left
             await self._send(server_frame("error", wire.content_of(error)))
         await self._end(4000 + wire.status_of(error))
@@ -146,7 +145,8 @@ class ThreadConsumer(AsyncWebsocketConsumer):
             await self._act(frame)
         except Exception as problem:
             with suppress(OSError, TimeoutError):
-                await self._send(server_frame("error", wire.content_of(_told(problem)), ref))
+                error = wire.told(problem, type(self).__name__)
+                await self._send(server_frame("error", wire.content_of(error), ref))
 
     async def _act(self, frame: ClientFrame) -> None:
         scope = self.grant.scope
@@ -154,7 +154,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):
             body = validated({**frame.submit, "id": str(self.thread)}, ChatBody, "submit")
             turn = await (go_on(scope, body) if is_repost(body) else start_turn(scope, body))
             await self._send(server_frame("turn", turns.shown(turn), frame.ref))
-            await self.telling.tell(turn)  # one that had ended is replayed from its start
+            self.telling.tell_soon(turn)  # one that had ended is replayed from its start
         elif frame.stop is not None:
             if frame.stop.turn is not None:
                 await self._require_own(frame.stop.turn)
@@ -176,14 +176,3 @@ class ThreadConsumer(AsyncWebsocketConsumer):
         if self.task is not None:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
-
-
-def _told(problem: Exception) -> ChatError:
-    """What the client is told of an error; what is ours is logged."""
-    if isinstance(problem, ChatError):
-        return problem
-    if isinstance(problem, UNAVAILABLE):
-        logger.error("a socket: the database does not answer", extra=event("database_away"))
-        return Unavailable()
-    logger.error("a socket failed", exc_info=problem, extra=event("socket_failed", problem=type(problem).__name__))
-    return InternalError()

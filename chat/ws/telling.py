@@ -8,7 +8,7 @@ from contextlib import aclosing
 from uuid import UUID
 
 from chat.api import turns
-from chat.models import ENDED, TurnStatus
+from chat.models import TurnStatus
 from chat.protocol import sse
 from chat.protocol.frames import chunk_frame, server_frame
 from chat.store.scope import Scope
@@ -17,7 +17,6 @@ from chat.streams.cursors import Cursor, parse_cursor
 from chat.streams.threads import Restored, age, watch
 from chat.turns.read import read_frames
 
-ENDED_STATUSES = frozenset(status.value for status in ENDED)
 # Older than any turn.
 BEFORE = (-1, 0, 0)
 
@@ -85,6 +84,11 @@ class Telling:
                 await self._send(server_frame("turn", turns.shown(turn)))
                 if turn.status == TurnStatus.STREAMING:
                     self._begin(turn)
+
+    def tell_soon(self, turn: StoredTurn) -> None:
+        """The same, without waiting for it: what is told already may take as long as the client does to read it."""
+        if not self._over:
+            self._tasks.create_task(self.tell(turn))
 
     def _begin(self, turn: StoredTurn) -> None:
         """Tell the chunks of the leg that the turn is in, behind those of the legs before."""

@@ -24,7 +24,7 @@ class DemoServer(Server):
     def __init__(self, folder: Path, *, kind: str = "uvicorn", prepared: bool = False, **settings: object) -> None:
         self.kind = kind
         self.settings = {name: str(value) for name, value in settings.items()}
-        prepare = () if prepared else ("--migrate", "--demo")
+        prepare = () if prepared else ("--migrate", "--demo", "anywhere")
         kept = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "GENERIC_PLAN")}
         own = {
             "DJANGO_SETTINGS_MODULE": "chatproject.settings",  # not the tests'

@@ -169,6 +169,8 @@ def test_a_turn_is_sent_streamed_resumed_and_read_under_another_prefix(badge: ht
     assert share["path"].startswith("/assistant/api/shared/")
     anybody = httpx.get(badge.base_url.join(share["path"]))
     assert len(anybody.json()["messages"]) == 2
+    shown = httpx.get(badge.base_url.join(share["path"].replace("/api/", "/")))
+    assert (shown.status_code, "w5" in shown.text) == (200, True), shown.text
     assert badge.get("/api/search/", params={"q": "w4"}).json()["results"]
     page = badge.get("/api/docs/").raise_for_status().text
     scripts = re.findall(r'<script src="([^"]+)"', page)
@@ -195,6 +197,23 @@ def test_who_has_no_badge_learns_nothing(served: Server) -> None:
             assert answer.json()["error"]["code"] == "not_authenticated"
     assert httpx.get(f"{served.url}/assistant/api/shared/nothing/").status_code == 404
     assert httpx.get(f"{served.url}/assistant/healthz").status_code == 200
+
+
+def test_without_its_database_the_host_is_alive_and_not_ready(served: Server, host: Host) -> None:
+    def probed(name: str) -> tuple[int, str]:
+        answer = httpx.get(f"{served.url}/assistant/{name}", headers={"Host": "10.0.0.7"}, timeout=20)
+        return answer.status_code, answer.json()["status"]
+
+    away = (503, "the database does not answer")
+    with psycopg.connect(host.replica, autocommit=True) as beside:
+        beside.execute("ALTER DATABASE host ALLOW_CONNECTIONS false")
+        try:
+            beside.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'host'")
+            assert eventually(lambda: probed("readyz") == away), probed("readyz")
+            assert probed("healthz") == (200, "ok")
+        finally:
+            beside.execute("ALTER DATABASE host ALLOW_CONNECTIONS true")
+    assert eventually(served.answers)
 
 
 def test_what_was_written_is_read_though_the_replica_lags(served: Server, host: Host) -> None:

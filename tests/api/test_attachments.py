@@ -142,6 +142,21 @@ async def test_who_sees_the_thread_reads_its_files_and_nobody_else(client: Clien
     assert storage().listdir("chat")[1] == []
 
 
+async def test_a_file_that_the_storage_has_lost_is_a_404_and_its_thread_goes_on(client: Client, asker: Scope) -> None:
+    kept = (await upload(client, b"The plan")).json()
+    body = said("t1", "/tokens 1 0")
+    body["messages"][0]["parts"].append(kept["part"])
+    await client.request("POST", "/api/chat", body)
+    storage().delete((await Attachment.objects.aget()).key)
+    missing = await client.request("GET", kept["part"]["url"])
+    assert (missing.status, missing.json()["error"]["code"]) == (404, "not_found")
+    await client.send("t1", "/tokens 1 0")
+    turn = await Turn.objects.alatest("pk")
+    assert turn.status == "completed"
+    history, _ = await sync_to_async(read_history)(await sync_to_async(read_turn)(asker, turn.pk), 10)
+    assert history[0]["parts"][1] == kept["part"]
+
+
 async def test_the_files_of_a_purged_thread_are_gone(client: Client) -> None:
     kept = (await upload(client, b"The plan")).json()
     body = said("t1", "/tokens 1 0")

@@ -15,6 +15,7 @@ from django.db import connection
 from chat.agents.base import TurnContext
 from chat.models import Message
 from chat.testing.client import Client, said
+from tests.ws.sockets import socket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 WORD, TOOL, KEY = "Canary-8841-said", "Canary-8841-tool", "sk-canary-8841"
@@ -103,6 +104,18 @@ async def test_no_path_writes_what_was_said_into_a_log_or_an_error(
             answers.append(broken.body.decode())
         finally:
             await run(mended)
+    await run("ALTER TABLE chat_threads RENAME TO chat_threads_away")
+    try:
+        broken = await client.request("GET", f"/api/chat/{WORD}/stream")
+        assert broken.status == 500
+        answers.append(broken.body.decode())
+        async with socket(client, f"/ws/threads/{WORD}/") as tab:
+            answers.append(str(await tab.hear()))
+            assert (await tab.hear(), tab.code) == (None, 4500)
+    finally:
+        await run("ALTER TABLE chat_threads_away RENAME TO chat_threads")
+    faults = [record for record in caplog.records if getattr(record, "event", "") == "request_failed"]
+    assert [record.place for record in faults] == [*["MessageFeedback"] * len(FAULTS), "resume", "ThreadConsumer"]  # type: ignore[attr-defined]
     logged = "\n".join(formatter.format(record) for record in caplog.records for formatter in formatters())
     output = capfd.readouterr()
     for told in ("failed", "chat_feedback", "no_words", "InvalidTextRepresentation"):

@@ -6,16 +6,22 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib import admin
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser, Group
 from django.core.checks import run_checks
+from django.db.models import Model
+from django.test import RequestFactory
 
 from chat.access.policy import OwnerOnly
+from chat.admin.read_only import ReadOnlyAdmin
 from chat.errors import ReadOnly
-from chat.models import Message, Thread, Turn
+from chat.models import Message, Thread, ToolApproval, Turn
 from chat.store import queue, threads, turns, versions
 from chat.store.scope import Scope
 from chat.store.sql import rows
 from chat.testing.client import Client
+from tests.admin.pages import one_of_each
 from tests.factories import MessageFactory, ThreadFactory, TurnFactory, UserFactory
 from tests.ws.sockets import socket
 
@@ -162,6 +168,27 @@ def test_staff_find_in_the_admin_what_the_policy_lets_them(
     Group.objects.get().user_set.add(staff)
     for page in (*pages, f"/admin/chat/thread/{thread.pk}/change/"):
         assert b"Quarterly numbers" in browser.get(page).content, page
+
+
+def leads_to_a_thread(model: type[Model], *way: type[Model]) -> bool:
+    """Whether rows of this model belong to a thread, by themselves or by others."""
+    fields = [field.related_model for field in model._meta.get_fields() if field.concrete and field.is_relation]
+    return model is Thread or any(leads_to_a_thread(one, model, *way) for one in fields if one not in (model, *way))
+
+
+def test_no_admin_of_what_belongs_to_a_thread_forgets_the_policy(teams: None, rf: RequestFactory) -> None:
+    one_of_each()
+    request = rf.get("/admin/")
+    request.user = UserFactory.create(is_staff=True)
+    found = [one for one in admin.site._registry.values() if isinstance(one, ReadOnlyAdmin)]
+    of_threads = [one for one in found if leads_to_a_thread(one.model)]
+    assert ToolApproval in [one.model for one in of_threads]
+    for one in of_threads:
+        assert one.model._default_manager.exists(), f"{one}: make a row in tests/admin/pages.py"
+        assert not one.get_queryset(request).exists(), f"{one} needs a `thread`"
+    Group.objects.create(name="All").user_set.set(get_user_model().objects.all())
+    for one in of_threads:
+        assert one.get_queryset(request).exists(), one
 
 
 class Broken(OwnerOnly):

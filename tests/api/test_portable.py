@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from chat.errors import InvalidInput
 from chat.models import Message, Thread, TokenUsage
+from chat.protocol.mending import mend
 from chat.protocol.portable.conversation import Conversation
 from chat.protocol.portable.formats import conversations_of
 from chat.store.scope import Scope
@@ -210,6 +211,32 @@ async def test_a_file_of_no_known_kind_is_a_400(client: Client, body: bytes) -> 
     assert refused.json()["error"]["field"] in ("body", "version")
 
 
+BROKEN = [{"type": "text", "text": 5}, {"type": "tool-x"}, {"type": "hologram"}, {"type": "text", "text": "Seen"}]
+
+
+async def assert_seen(client: Client, thread: str) -> None:
+    """What our page asks for can be read, and has the one part that says something."""
+    state = await client.request("GET", f"/api/threads/{thread}/state/?html=true")
+    assert state.status == 200
+    answer = state.json()["messages"][-1]
+    assert answer["html"] == ["<p>Seen</p>\n"]
+    assert mend(answer["parts"], "x") == (answer["parts"], [])
+
+
+async def test_an_import_of_parts_that_are_none_makes_a_thread_that_can_be_opened(client: Client) -> None:
+    document = put(ours(), "threads.0.messages.1.parts", BROKEN)
+    report = (await client.request("POST", "/api/import/", json.dumps(document).encode())).json()
+    await assert_seen(client, report["imported"][0]["thread_id"])
+
+
+async def test_an_append_of_parts_that_are_none_leaves_a_thread_that_can_be_opened(client: Client) -> None:
+    await client.send("t1", "/tokens 1 0", "m1")
+    await Message.objects.filter(role="assistant").adelete()
+    append = {"role": "assistant", "parts": BROKEN, "turn_id": "m1"}
+    assert (await client.request("POST", "/api/threads/t1/messages/", append)).status == 201
+    await assert_seen(client, "t1")
+
+
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     found = [path] if path else []
     if isinstance(value, dict | list):
@@ -242,6 +269,7 @@ def test_whatever_is_wrong_in_a_file_is_told_and_never_breaks_a_read(kind: str, 
             if isinstance(read, Conversation):
                 for message in read.messages:
                     orjson.dumps([message.parts, message.metadata])
+                    assert mend(message.parts, "x") == (message.parts, [])
     except InvalidInput:
         pass
 

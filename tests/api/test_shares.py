@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AbstractUser
+from django.db import connections
 
+from chat.errors import TooManyShares
 from chat.models import Share, Thread
 from chat.protocol.snapshot import shareable
+from chat.store.scope import Scope
+from chat.store.shares import create_share, revoke_share
 from chat.testing.client import Client
 from tests.factories import MessageFactory, ThreadFactory, TurnFactory
 
@@ -101,3 +106,80 @@ async def test_a_link_ends_when_it_is_told_to_and_by_default(client: Client, set
     for days in (8, 0, -1, 1e308, "x", True):
         refused = await client.request("POST", "/api/threads/t1/shares/", {"days": days})
         assert (refused.status, refused.json()["error"]["field"]) == (400, "days"), days
+
+
+def copies() -> int:
+    """How many links keep a copy of their thread."""
+    return Share.objects.exclude(snapshot={}).count()
+
+
+def test_no_number_of_links_made_at_once_goes_over_the_limit(asker: Scope, settings: Any) -> None:
+    settings.CHAT_SHARES_OF_USER = 2
+    thread = ThreadFactory.create(owner_id=asker.user_id)
+    others = ThreadFactory.create()
+    create_share(Scope(others.owner_id), others.pk, 1)
+    start = threading.Barrier(4)
+    outcomes = []
+
+    def run() -> None:
+        start.wait(10)
+        try:
+            create_share(asker, thread.pk, None)
+            outcomes.append("made")
+        except TooManyShares:
+            outcomes.append("refused")
+        connections.close_all()
+
+    racers = [threading.Thread(target=run) for _ in range(4)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(20)
+    assert sorted(outcomes) == ["made"] * 2 + ["refused"] * 2
+    assert copies() == 3
+
+
+def test_a_link_that_shows_nothing_any_more_keeps_nothing_and_makes_room(asker: Scope, settings: Any) -> None:
+    settings.CHAT_SHARES_OF_USER = 2
+    thread = ThreadFactory.create(owner_id=asker.user_id)
+    _, revoked = create_share(asker, thread.pk, None)
+    _, expired = create_share(asker, thread.pk, 1)
+    with pytest.raises(TooManyShares):
+        create_share(asker, thread.pk, None)
+    revoke_share(asker, revoked["id"])
+    assert copies() == 1
+    Share.objects.filter(pk=expired["id"]).update(expires_at="2026-01-01T00:00:00Z")
+    for _ in range(2):
+        create_share(asker, thread.pk, None)
+    assert copies() == 2
+
+
+async def test_whoever_has_as_many_links_as_may_be_is_told(client: Client, settings: Any) -> None:
+    settings.CHAT_SHARES_OF_USER = 0
+    await client.request("POST", "/api/threads/", {"id": "t1"})
+    refused = await client.request("POST", "/api/threads/t1/shares/", {})
+    assert (refused.status, refused.json()["error"]["code"]) == (409, "too_many_shares")
+
+
+async def test_the_page_of_a_link_shows_what_was_rendered_when_it_was_made(client: Client, user: AbstractUser) -> None:
+    thread = await sync_to_async(ThreadFactory.create)(owner=user)
+    parts = [{"type": "text", "text": "It is **so**."}]
+    for role in ("user", "assistant"):
+        await sync_to_async(MessageFactory.create)(thread=thread, role=role, parts=parts)
+    link = await shared(client, thread.pk)
+    told = (await STRANGER.request("GET", link["path"])).json()["messages"]
+    assert [message["parts"] for message in told] == [parts, parts]
+    assert all("html" not in message for message in told)
+    page = f"/shared/{link['secret']}/"
+    stored = (await Share.objects.aget()).snapshot
+    assert [message.get("html") for message in stored["messages"]] == [None, ["<p>It is <strong>so</strong>.</p>\n"]]
+    shown = await STRANGER.request("GET", page)
+    assert b"It is **so**." in shown.body
+    assert b"It is <strong>so</strong>." in shown.body
+    # As an older version has stored it.
+    del stored["messages"][1]["html"]
+    await Share.objects.aupdate(snapshot=stored)
+    assert (await STRANGER.request("GET", page)).body == shown.body
+    stored["messages"][1]["html"] = ["<p>What is stored</p>"]
+    await Share.objects.aupdate(snapshot=stored)
+    assert b"What is stored" in (await STRANGER.request("GET", page)).body

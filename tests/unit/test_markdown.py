@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -100,3 +101,8 @@ def test_each_text_part_has_its_html() -> None:
         {"type": "text", "text": "c"},
     ]
     assert rendered_parts(parts) == ["<p><em>a</em></p>\n", "<p>c</p>\n"]
+
+
+def test_a_text_that_is_none_has_no_html_and_keeps_its_place() -> None:
+    parts: list[Any] = [{"type": "text", "text": 5}, "x", {}, {"type": "text"}, {"type": "text", "text": "c"}]
+    assert rendered_parts(parts) == ["", "", "<p>c</p>\n"]

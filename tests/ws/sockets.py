@@ -48,7 +48,7 @@ class Socket:
 
 
 @asynccontextmanager
-async def socket(client: Client, path: str, **headers: str) -> AsyncIterator[Socket]:
+async def socket(client: Client, path: str, application: Any = application, **headers: str) -> AsyncIterator[Socket]:
     """Open a socket with the client's headers; raises Refused where the handshake is."""
     sent = {"host": HOST, **client.headers, **headers}
     protocols = [one.strip() for one in sent.pop("sec-websocket-protocol", "").split(",") if one.strip()]

@@ -10,10 +10,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from uvloop import new_event_loop
 
 from chat import conf
-from chat.store.turn_news import receivers_told
-
-# Seconds that the receivers of chat.signals get when the process ends.
-RECEIVERS_SECONDS = 5.0
 
 
 class Command(BaseCommand):
@@ -49,4 +45,3 @@ async def _work(concurrency: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_end.set)
     await work(concurrency, told_to_end)
-    await asyncio.to_thread(receivers_told, RECEIVERS_SECONDS)

@@ -31,7 +31,7 @@ def conversation(value: Any, at: str) -> Conversation:
     last = found.get("current_node")
     messages = ordered(tree.messages.values(), tree.place.get(last) if isinstance(last, str) else None, f"{at}.mapping")
     for message in messages:
-        message.parts = repaired(message.parts)
+        message.parts = repaired(message.parts, message.key)
     created = moment(found.get("create_time"), f"{at}.create_time")
     updated = moment(found.get("update_time"), f"{at}.update_time")
     return Conversation(
@@ -99,6 +99,8 @@ class _Tree:
         self.messages: dict[str, Said] = {}
         self.place: dict[str, str | None] = {}
         self.left_out = 0
+        # The calls of an answer that wait for what their tool gives, by the tool's name, the last one last.
+        self._open: dict[tuple[str, str], list[dict[str, Any]]] = {}
         several: dict[str | None, int] = {}
         for node in nodes:
             several[node.parent] = several.get(node.parent, 0) + 1
@@ -130,15 +132,14 @@ class _Tree:
         if model and message.role == "assistant":
             message.model = model
             message.metadata = {"model": model}
-        call = next((one for one in reversed(message.parts) if _is_open_call(one, node)), None)
-        if call is not None:  # what the tool gave, in the place of its call
-            call |= {"state": "output-available", "output": _output(parts)}
-        else:
-            message.parts.extend(parts)
-
-
-def _is_open_call(part: dict[str, Any], node: _Node) -> bool:
-    return node.role == "tool" and part.get("state") == "input-available" and part.get("toolName") == node.name
+        if node.role == "tool" and (calls := self._open.get((message.key, node.name))):
+            # What the tool gave, in the place of its call.
+            calls.pop().update(state="output-available", output=_output(parts))
+            return
+        message.parts.extend(parts)
+        for part in parts:
+            if part.get("state") == "input-available":
+                self._open.setdefault((message.key, part["toolName"]), []).append(part)
 
 
 def _output(parts: list[dict[str, Any]]) -> Any:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chat.errors import InvalidInput
+from chat.protocol.mending import mend
 from chat.protocol.requests import NAME_LENGTH
 from chat.protocol.sanitize import clean, clean_text
 
@@ -127,11 +128,14 @@ def short(value: Any, length: int = NAME_LENGTH) -> str:
     return " ".join(clean_text(value).split())[:length] if isinstance(value, str) else ""
 
 
-def repaired(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Parts as every store and client keeps them, without empty texts."""
+def repaired(parts: Iterable[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """Parts of the message ``key`` as every store keeps them and every client and provider reads them, without empty
+    texts. What cannot be a part is kept as data that nobody shows.
+    """
     kept = []
     for part in parts:
         value = clean(part)
         if isinstance(value, dict) and not (value.get("type") in ("text", "reasoning") and not value.get("text")):
             kept.append(value)
-    return kept
+    mended, _ = mend(kept, short(key))
+    return mended

@@ -7,7 +7,7 @@ from typing import Any
 
 from chat.errors import InvalidInput
 from chat.protocol.portable import chatgpt, open_webui, ours
-from chat.protocol.portable.conversation import Conversation
+from chat.protocol.portable.conversation import Conversation, a_list
 
 
 def conversations_of(document: Any) -> Iterator[tuple[int, Conversation | InvalidInput]]:
@@ -17,9 +17,9 @@ def conversations_of(document: Any) -> Iterator[tuple[int, Conversation | Invali
     if ours.is_ours(document):
         read, found, at = ours.conversation, ours.threads_of(document), "threads."
     elif chatgpt.is_chatgpt(document):
-        read, found, at = chatgpt.conversation, document, ""
+        read, found, at = chatgpt.conversation, a_list(document, "body"), ""
     elif open_webui.is_open_webui(document):
-        read, found, at = open_webui.conversation, document, ""
+        read, found, at = open_webui.conversation, a_list(document, "body"), ""
     else:
         raise InvalidInput(
             "body", "This is neither our own export nor ChatGPT's conversations.json nor Open WebUI's export of chats."

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import html
 import re
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import orjson
 
 from chat.errors import InvalidInput
 from chat.protocol.portable.conversation import Conversation, Said, an_object, moment, ordered, repaired, short, some
 
-DETAILS = re.compile(r"<details\b([^<>]*)>\s*(?:<summary>[^<]*</summary>)?(.*?)</details>\s*", re.DOTALL)
-ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
+OPENING, CLOSING = "<details", "</details>"
 
 
 def is_open_webui(document: Any) -> bool:
@@ -77,7 +77,7 @@ def _message(key: str, message: dict[str, Any], at: str) -> Said | None:
         key=key,
         parent=parent,
         role=role,
-        parts=repaired([*(_answer(content, key) if role == "assistant" else _text(content)), *_extra(message)]),
+        parts=repaired([*(_answer(content, key) if role == "assistant" else _text(content)), *_extra(message)], key),
         created_at=moment(seconds, f"{at}.timestamp"),
         metadata={"model": model} if model else {},
         model=model,
@@ -92,19 +92,71 @@ def _text(text: str) -> list[dict[str, Any]]:
 def _answer(content: str, key: str) -> list[dict[str, Any]]:
     parts: list[dict[str, Any]] = []
     end = 0
-    for found in DETAILS.finditer(content):
-        given = {name: html.unescape(value) for name, value in ATTRIBUTE.findall(found[1])}
-        part = _detail(given, found[2], f"{key[:100]}-{len(parts)}")
+    for block in _blocks(content):
+        part = _detail(_attributes(block.tag), block.inside, f"{key[:100]}-{len(parts)}")
         if part is not None:
-            parts += [*_text(content[end : found.start()]), part]
-            end = found.end()
+            parts += [*_text(content[end : block.start]), part]
+            end = block.end
     return [*parts, *_text(content[end:])]
+
+
+class _Block(NamedTuple):
+    """A ``<details>`` in a text: where it stands, what its tag says, and what is in it behind its summary."""
+
+    start: int
+    end: int
+    tag: str
+    inside: str
+
+
+def _blocks(content: str) -> Iterator[_Block]:
+    """The blocks of a text, none of which lies in another.
+
+    Found by ``find``, which goes on where it was, so that each character is looked at a few times whatever the text is.
+    A pattern looks for its end from every beginning anew, and holds the whole process while it does: a megabyte of tags
+    that nobody closes took it minutes.
+    """
+    place = 0
+    while (start := content.find(OPENING, place)) >= 0 and (inside := content.find(">", start)) >= 0:
+        tag = content[start + len(OPENING) : inside]
+        if "<" in tag or tag[:1].strip():  # no such tag: another one begins in it, or its name is longer
+            place = max(content.rfind("<", start, inside), start + 1)
+            continue
+        closing = content.find(CLOSING, inside)
+        if closing < 0:
+            return
+        place = closing + len(CLOSING)
+        while content[place : place + 1].isspace():
+            place += 1
+        yield _Block(start, place, tag, _behind_summary(content[inside + 1 : closing]))
+
+
+def _behind_summary(inside: str) -> str:
+    summary, found, rest = inside.lstrip().partition("</summary>")
+    return rest if found and summary.startswith("<summary>") and summary.count("<") == 1 else inside
+
+
+def _attributes(tag: str) -> dict[str, str]:
+    """What stands in quotes in a tag, by the names in front of it."""
+    *pieces, _ = tag.split('"')
+    given = {}
+    for before, value in zip(pieces[::2], pieces[1::2], strict=False):
+        if before.endswith("=") and (names := before[:-1].split()):
+            given[names[-1]] = _unescaped(value)
+    return given
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return html.unescape(text)
+    except ValueError:  # a character's number of thousands of digits
+        return text
 
 
 def _detail(given: dict[str, str], inside: str, call_id: str) -> dict[str, Any] | None:
     """A block of the kinds that the product writes itself; a model's own ``<details>`` stay text."""
     if given.get("type") == "reasoning":
-        lines = html.unescape(inside).strip().splitlines()
+        lines = _unescaped(inside).strip().splitlines()
         return {"type": "reasoning", "text": "\n".join(re.sub(r"^> ?", "", line) for line in lines), "state": "done"}
     if given.get("type") == "tool_calls":
         call = {

@@ -80,7 +80,7 @@ def _message(value: Any, at: str, before: set[str]) -> Said:
         key=key,
         parent=message.get("parent"),
         role=message["role"],
-        parts=repaired(parts),
+        parts=repaired(parts, key),
         version_of=message.get("version_of"),
         is_current=message.get("is_current") is not False,
         current_at=moment(message.get("current_at"), f"{at}.current_at"),

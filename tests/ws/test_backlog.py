@@ -1,0 +1,38 @@
+"""A client that does not keep up with what it is told is heard all the same."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from chat.testing.client import Client, said
+from chatproject.asgi import application
+from tests.ws.sockets import socket
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
+
+
+async def test_a_stop_does_not_wait_until_a_replay_is_read(client: Client) -> None:
+    await client.send("t1", "/tokens 3 0", "m0")
+    replayed, read = asyncio.Event(), asyncio.Event()
+
+    async def over_a_slow_line(scope: Any, receive: Any, send: Any) -> None:
+        async def held(message: dict[str, Any]) -> None:
+            if '"chunk"' in (message.get("text") or ""):
+                replayed.set()
+                await read.wait()
+            await send(message)
+
+        await application(scope, receive, held)
+
+    async with socket(client, "/ws/threads/t1/?after=0-0", over_a_slow_line) as tab:
+        await replayed.wait()
+        await tab.say({"submit": said("", "/hang", "m1"), "ref": 1})
+        begun = await tab.hear()
+        assert begun is not None
+        await tab.say({"stop": {}, "ref": 2})
+        assert await tab.hear() == {"stop": {"turn": begun["turn"]["turn"]}, "ref": 2}
+        read.set()
+        await tab.until(turn_id="m1", status="stopped")
