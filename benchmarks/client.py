@@ -24,6 +24,7 @@ import psycopg
 import uvloop
 
 from benchmarks.processes import memory_of_tree, used
+from chat.testing.client import said
 
 T = TypeVar("T")
 
@@ -308,9 +309,8 @@ class Reader(asyncio.Protocol):
 
 def sent(target: Target, text: str, thread: str = "") -> bytes:
     """The request that says something in a thread; without its id, in a new one."""
-    message = {"id": uuid.uuid4().hex, "role": "user", "parts": [{"type": "text", "text": text}]}
-    body = orjson.dumps({"id": thread or uuid.uuid4().hex, "trigger": "submit-message", "messages": [message]})
-    return _request(target, "POST", "/api/chat", body)
+    body = said(thread or uuid.uuid4().hex, text, uuid.uuid4().hex)
+    return _request(target, "POST", "/api/chat", orjson.dumps(body))
 
 
 def sent_to_copilot(target: Target, text: str, chat: str) -> bytes:

@@ -17,11 +17,11 @@ from statistics import median
 import django
 
 from benchmarks import history_reads
-from benchmarks.history_data import Shape, shape
 from benchmarks.history_steps import History, Took
 from benchmarks.processes import quiet
 from benchmarks.report import Row, hand_on, say
 from benchmarks.stage import PRODUCTION, Stage
+from tests.copilot.history_data import Shape, shape
 
 # Cores that others may use of the machine before a measurement counts as disturbed.
 DISTURBED = 0.4

@@ -14,10 +14,10 @@ from importlib import import_module
 
 import psycopg
 
-from benchmarks.history_data import Shape, fill
 from benchmarks.processes import used
 from benchmarks.stage import PRODUCTION, Stage
 from tests.acceptance.server import ROOT
+from tests.copilot.history_data import Shape, fill
 
 # One statement, as somebody would write it who has good data only. Same table, same indexes, same foreign key.
 RAW_TABLE = """

@@ -34,7 +34,8 @@ from benchmarks.soak_watch import Sample, Work, as_json, judged, look
 from benchmarks.stage import PRODUCTION, Stage
 from chat.management.commands.serve import SERVERS
 from chat.testing.invariants import assert_database_is_sound, assert_invariants
-from tests.acceptance.server import ROOT, Server
+from tests.acceptance.server import ROOT
+from tests.acceptance.server import DemoServer as Server
 
 SLOTS = 3  # the first one is never killed: its memory is looked at
 VISITORS = 8  # few, so that each has soon made and left as many conversations as it keeps

@@ -18,7 +18,7 @@ import psycopg
 
 from benchmarks.client import Target
 from chat.management.commands.serve import SERVERS
-from tests.acceptance.server import ROOT, Server, Worker
+from tests.acceptance.server import ROOT, DemoServer, Worker
 
 QUIET = 600  # seconds: nothing comes up by itself while something is measured
 
@@ -28,7 +28,7 @@ class Stage:
 
     def __init__(self) -> None:
         self._exit = ExitStack()
-        self._servers: dict[Target, Server] = {}
+        self._servers: dict[Target, DemoServer] = {}
         self._numbers = count()
         self._one_at_a_time = Lock()
 
@@ -100,7 +100,7 @@ class Stage:
             connection.execute(statement)
 
     def _start(self, kind: str, application: str, token: str, settings: dict[str, object], *options: str) -> Target:
-        server = Server(self.folder, kind=kind, prepared=True, **PRODUCTION, **settings)
+        server = DemoServer(self.folder, kind=kind, prepared=True, **PRODUCTION, **settings)
         self._exit.callback(server.stop)
         server.start(sys.executable, "-m", *SERVERS[kind]("127.0.0.1", server.port, application), *options)
         assert server.process

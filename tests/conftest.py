@@ -3,25 +3,20 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.core.management.color import Style
-from django.db import connections
 from django.db.backends.postgresql.operations import DatabaseOperations
 
 from chat import conf
 from chat.access.scopes import scope_of
 from chat.store.scope import Scope
-from chat.store.tokens import create_token
 from chat.testing.client import Client
-from chat.turns import run
-from chat.turns.process import end_process
 from chatproject import embedded_postgres
 from tests.factories import UserFactory
 from tests.worker_beside import worker_beside
@@ -85,27 +80,23 @@ def asker(user: AbstractUser) -> Scope:
 
 
 @pytest.fixture
-async def drained() -> AsyncIterator[None]:
-    """No run of the test outlives it, nor the connection of the thread in which its ORM calls ran. With
-    ``CHAT_RUNNER=worker`` in the environment the runs are those of a worker beside the application.
+async def drained(chat_process: None) -> AsyncIterator[None]:
+    """No run of the test outlives it. With ``CHAT_RUNNER=worker`` in the environment the runs are those of a worker
+    beside the application.
     """
-    run.accept_turns_again()
     async with worker_beside() if conf.get("RUNNER") == "worker" else nullcontext():
         yield
-    await end_process()
-    run.accept_turns_again()
-    await sync_to_async(connections.close_all)()
 
 
 @pytest.fixture
-def client(user: AbstractUser) -> Client:
+def client(user: AbstractUser, chat_client: Callable[[AbstractUser], Client]) -> Client:
     """The ASGI application, asked by ``user`` with a bearer token."""
-    return Client({"authorization": f"Bearer {create_token(user.get_username())}"})
+    return chat_client(user)
 
 
 @pytest.fixture
-def other_client(other_user: AbstractUser) -> Client:
-    return Client({"authorization": f"Bearer {create_token(other_user.get_username())}"})
+def other_client(other_user: AbstractUser, chat_client: Callable[[AbstractUser], Client]) -> Client:
+    return chat_client(other_user)
 
 
 def needed(program: str, what: str) -> str:

@@ -15,7 +15,8 @@ from websockets.sync.client import connect
 
 from benchmarks.peers import install, sockets
 from benchmarks.peers.peer import SILENCE, Kept, Peer, Sent, told
-from tests.acceptance.server import ROOT, Server
+from tests.acceptance.server import ROOT
+from tests.acceptance.server import DemoServer as Server
 
 APPLICATION = Path(__file__).parent / "servers/chainlit_chat.py"
 # What the statements of its data layer want to find: Chainlit's own migrations are in a repository, not in the package.

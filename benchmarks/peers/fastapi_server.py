@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from benchmarks.peers import install
 from benchmarks.peers.peer import Kept, Peer, Sent
 from benchmarks.peers.place import uvicorn
-from tests.acceptance.server import Server
+from tests.acceptance.server import DemoServer as Server
 
 PREFIX = "fastapi-resumable-stream"
 

@@ -11,10 +11,10 @@ from typing import Any
 import django
 import psycopg
 
-from benchmarks.history_data import shape
 from benchmarks.history_steps import GOOD, RAW_INSERT, History, Took
 from benchmarks.report import say
 from benchmarks.stage import PRODUCTION, Stage
+from tests.copilot.history_data import shape
 
 BAD = 0.01
 BATCH = 1_000

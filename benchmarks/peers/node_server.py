@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from benchmarks.peers import install
 from benchmarks.peers.peer import Kept, Peer, Sent, told
-from tests.acceptance.server import Server
+from tests.acceptance.server import DemoServer as Server
 
 
 class NodeServer(Peer):

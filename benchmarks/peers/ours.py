@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.peers.peer import Kept, Peer, Sent, told
 from benchmarks.peers.place import uvicorn
 from benchmarks.stage import PRODUCTION
-from tests.acceptance.server import Server
+from tests.acceptance.server import DemoServer as Server
 
 CURSOR = re.compile(rb"^id: (\S+)", re.MULTILINE)
 QUESTIONS = """

@@ -15,7 +15,7 @@ import psycopg
 from benchmarks.client import STAMP, Target
 from benchmarks.peers.load import Dialect, Sse
 from benchmarks.peers.place import Place
-from tests.acceptance.server import Server
+from tests.acceptance.server import DemoServer as Server
 
 # Seconds without a token after which a stream is said to hang.
 SILENCE = 8.0

@@ -15,7 +15,8 @@ import psutil
 from benchmarks.peers import install
 from benchmarks.processes import cpu_of_tree
 from benchmarks.stage import Stage
-from tests.acceptance.server import Server, eventually, free_port
+from chat.testing.servers import eventually, free_port
+from tests.acceptance.server import DemoServer as Server
 
 
 class Place:

@@ -12,7 +12,7 @@ from benchmarks.peers import install
 from benchmarks.peers.load import Sse
 from benchmarks.peers.peer import Kept, Peer, Sent
 from benchmarks.peers.place import uvicorn
-from tests.acceptance.server import Server
+from tests.acceptance.server import DemoServer as Server
 
 OFFSET = re.compile(rb'"streamNextOffset": ?"([^"]+)"')
 

@@ -58,11 +58,17 @@ def while_allowed(grant: Grant, conversation: UUID) -> Iterator[None]:
     finally:
         _readers.discard(reader)
         measure("chat_readers", -1)
+        _see_to_it()
 
 
 def _see_to_it() -> None:
+    """Somebody looks as long as there are readers, and no longer."""
     global _check
-    if _check is None or _check.done() or _check.get_loop() is not asyncio.get_running_loop():
+    if not _readers:
+        if _check is not None:
+            _check.cancel()
+            _check = None
+    elif _check is None or _check.done() or _check.get_loop() is not asyncio.get_running_loop():
         _check = asyncio.get_running_loop().create_task(_look(), name="chat access")
 
 

@@ -6,15 +6,18 @@ In the same process and event loop as the test, so what the test patches holds, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from channels.routing import get_default_application
+from django.urls import reverse
 
 from chat.protocol import sse
+from chat.protocol.chunks import Chunk
 
 HOST = "testserver"
 
@@ -44,6 +47,8 @@ class Stream:
         self.status = 0
         self.headers: dict[str, str] = {}
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._parser = sse.Parser()
+        self._read: deque[sse.Event] = deque()
         self._started = asyncio.Event()
         self._gone = asyncio.Event()
 
@@ -63,10 +68,12 @@ class Stream:
                 self._pieces.put_nowait(None)
 
     async def begun(self) -> None:
+        """Wait for the first byte, or until the server's side is done with it."""
         await self._started.wait()
 
     def close(self) -> None:
         """The server's side is done with it."""
+        self._started.set()
         self._pieces.put_nowait(None)
 
     def hang_up(self) -> None:
@@ -79,11 +86,28 @@ class Stream:
         while (piece := await self._pieces.get()) is not None:
             yield piece
 
-    async def events(self) -> AsyncIterator[sse.Event]:
-        parser = sse.Parser()
-        async for piece in self.pieces():
-            for event in parser.feed(piece):
-                yield event
+    async def events(self) -> AsyncGenerator[sse.Event, None]:
+        """The events that nobody has read yet; who stops in the middle may go on."""
+        while True:
+            while self._read:
+                yield self._read.popleft()
+            piece = await self._pieces.get()
+            if piece is None:
+                return
+            self._read.extend(self._parser.feed(piece))
+
+    async def until(self, kind: str) -> list[Chunk]:
+        """Read on up to the first chunk of this type; what was read, that one included. Raises AssertionError where
+        the stream ends without one.
+        """
+        read: list[Chunk] = []
+        async with aclosing(self.events()) as events:
+            async for event in events:
+                assert event.chunk is not None, f"no {kind} in {read}"
+                read.append(event.chunk)
+                if event.chunk["type"] == kind:
+                    return read
+        raise AssertionError(f"no {kind} in {read}")
 
     async def body(self) -> bytes:
         return b"".join([piece async for piece in self.pieces()])
@@ -99,7 +123,7 @@ class Client:
     async def stream(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, takes: int | None = None
     ) -> AsyncIterator[Stream]:
-        """The answer to a request, from its first byte on; leaving the context hangs up."""
+        """The answer to a request, from its first byte on; leaving the context hangs up, also before that."""
         stream = Stream(takes)
         content = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
         sent = {"host": HOST, "content-type": "application/json", **self.headers, **(headers or {})}
@@ -127,15 +151,13 @@ class Client:
             await stream.gone()
             return {"type": "http.disconnect"}
 
-        application = get_default_application()
+        application = get_default_application()  # ASGI_APPLICATION
         task = asyncio.create_task(application(scope, receive, stream.send))  # type: ignore[arg-type]
         task.add_done_callback(lambda _: stream.close())
-        begun = asyncio.create_task(stream.begun())
-        await asyncio.wait([task, begun], return_when=asyncio.FIRST_COMPLETED)
-        if not begun.done():
-            begun.cancel()
-            await task  # raises what went wrong
         try:
+            await stream.begun()
+            if not stream.status:
+                await task  # raises what went wrong
             yield stream
         finally:
             stream.hang_up()
@@ -149,7 +171,7 @@ class Client:
 
     async def send(self, thread: str, text: str, message_id: str | None = None, **keys: Any) -> Response:
         """Send a user message and read the whole stream."""
-        return await self.request("POST", "/api/chat", said(thread, text, message_id, **keys))
+        return await self.request("POST", reverse("chat-send"), said(thread, text, message_id, **keys))
 
 
 def said(thread: str, text: str, message_id: str | None = None, **keys: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from django.urls import reverse
 
 from chat.protocol import sse
 from chat.testing.client import Client
@@ -28,27 +29,27 @@ class Reply:
     body: bytes
 
 
-async def double_send(client: Client, body: Any, *, ways: int = WAYS, path: str = "/api/chat") -> list[Reply]:
-    """Post ``body`` ``ways`` times at once to the application in this process, and read every answer to its end."""
+async def double_send(client: Client, body: Any, *, ways: int = WAYS, path: str = "") -> list[Reply]:
+    """Post ``body`` ``ways`` times at once to the application in this process, and read every answer to its end;
+    messages of threads, unless another ``path`` is named.
+    """
     start = asyncio.Barrier(ways)
 
     async def one() -> Reply:
         await start.wait()
-        response = await client.request("POST", path, body)
+        response = await client.request("POST", path or reverse("chat-send"), body)
         return Reply(response.status, _plain(response.body))
 
     return await asyncio.gather(*(one() for _ in range(ways)))
 
 
-def double_send_over(
-    clients: Sequence[httpx.Client], body: Any, *, ways: int = WAYS, path: str = "/api/chat"
-) -> list[Reply]:
+def double_send_over(clients: Sequence[httpx.Client], body: Any, *, ways: int = WAYS, path: str = "") -> list[Reply]:
     """The same over real connections: by turns to the servers that ``clients`` speak to, as one user."""
     start = threading.Barrier(ways)
 
     def one(number: int) -> Reply:
         start.wait(SILENCE)
-        response = clients[number % len(clients)].post(path, json=body, timeout=SILENCE)
+        response = clients[number % len(clients)].post(path or reverse("chat-send"), json=body, timeout=SILENCE)
         return Reply(response.status_code, _plain(response.content))
 
     with ThreadPoolExecutor(ways) as pool:

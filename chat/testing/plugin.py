@@ -5,10 +5,12 @@ It stands on pytest-django; tests that use these are ``django_db(transaction=Tru
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from asgiref.sync import sync_to_async
 from django.db import connections
 
@@ -18,15 +20,23 @@ from chat.testing.invariants import EndedTurn, assert_database_is_sound
 from chat.turns import run
 from chat.turns.process import end_process
 
+# Seconds that a task may take to notice that the process has ended.
+LATE_SECONDS = 2.0
 
-@pytest.fixture
+
+@pytest_asyncio.fixture
 async def chat_process() -> AsyncIterator[None]:
-    """The application's own tasks and connections end with the test: no turn outlives it."""
+    """The application's own tasks and connections end with the test: no turn outlives it, and no task."""
     run.accept_turns_again()
+    before = asyncio.all_tasks()
     yield
     await end_process()
     run.accept_turns_again()
     await sync_to_async(connections.close_all)()
+    late = asyncio.all_tasks() - before - {asyncio.current_task()}
+    if late:
+        _, late = await asyncio.wait(late, timeout=LATE_SECONDS)
+    assert not late, f"tasks that outlive the test: {late}"
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ class Cluster:
             "DJANGO_SETTINGS_MODULE": "chatproject.settings",
             "DEBUG": "1",
             "LOG_LEVEL": "WARNING",
-            "DATABASE_URL": test_database(),
+            "DATABASE_URL": database_of_this_test(),
             **{name: str(value) for name, value in settings.items()},
         }
         with self.log.open("wb") as log:
@@ -108,7 +108,7 @@ class Cluster:
         return json.loads(line)
 
 
-def test_database() -> str:
+def database_of_this_test() -> str:
     """The libpq URL of the database that this test runs on."""
     settings = connection.settings_dict
     options = {name: value for name, value in settings["OPTIONS"].items() if isinstance(value, str)}

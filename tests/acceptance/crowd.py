@@ -16,7 +16,9 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from tests.acceptance.server import ROOT, Server
+from chat.testing.servers import Server
+from tests.acceptance.server import ROOT
+from tests.acceptance.wire import request
 
 AT_ONCE = 50
 TIME = re.compile(rb'"delta":"(\d+\.\d+) "')
@@ -86,8 +88,7 @@ async def serve(port: int, token: str) -> None:
     async def opened(path: str) -> None:
         async with turns:
             transport, reader = await loop.create_connection(lambda: Reader(delays), "127.0.0.1", port)
-            head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
-            transport.write(head.encode())
+            transport.write(request("GET", path, token))
             async with asyncio.timeout(60):
                 await reader.begun
             readers.append(reader)

@@ -20,24 +20,13 @@ import psycopg
 
 from chat.testing.invariants import EndedTurn, assert_database_is_sound
 from tests.acceptance.postgres_owners import Owner, guardians, postmaster
-from tests.acceptance.server import ROOT, Server, Worker
+from tests.acceptance.server import ROOT, DemoServer, Worker
 
 OPTIONS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "400"}
 TEMPLATE = "chat_template"
 OTHERS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
      WHERE datname = current_database() AND pid <> pg_backend_pid()"""
-# What a turn may write, by table.
-ROWS = {
-    "chat_turns": "id = ANY (%s)",
-    "chat_stream_events": "turn_id = ANY (%s)",
-    "chat_tool_approvals": "turn_id = ANY (%s)",
-    "token_usage": "turn_id = ANY (%s)",
-    "chat_messages": "(thread_id, turn_id) IN (SELECT thread_id, turn_id FROM chat_turns WHERE id = ANY (%s))",
-    "chat_threads": "id IN (SELECT thread_id FROM chat_turns WHERE id = ANY (%s))",
-    "copilot_chats": "id IN (SELECT copilot_chat_id FROM chat_turns WHERE id = ANY (%s))",
-    "copilot_chat_messages": "chat_id IN (SELECT copilot_chat_id FROM chat_turns WHERE id = ANY (%s))",
-}
 PREPARE = """
 import django
 django.setup()
@@ -57,8 +46,8 @@ class Database:
     token: str  # of the account ``demo``
     folder: Path
 
-    def server(self, kind: str = "uvicorn", **settings: object) -> Server:
-        return Server(self.folder, kind=kind, prepared=True, DATABASE_URL=self.url, **settings)
+    def server(self, kind: str = "uvicorn", **settings: object) -> DemoServer:
+        return DemoServer(self.folder, kind=kind, prepared=True, DATABASE_URL=self.url, **settings)
 
     def worker(self, **settings: object) -> Worker:
         """One that runs the turns which servers with the setting ``CHAT_RUNNER="worker"`` begin."""
@@ -87,15 +76,6 @@ class Database:
         """The numbers of all turns there are."""
         return [pk for (pk,) in self.ask("SELECT id FROM chat_turns ORDER BY id")]
 
-    def rows_of(self, turns: list[int]) -> list[tuple[Any, ...]]:
-        """Every row of these turns, with its transaction and place: one that was rewritten as it was shows, too."""
-        seen = "xmin::text, ctid::text, md5(r::text)"
-        return [
-            row
-            for table, condition in ROWS.items()
-            for row in self.ask(f"SELECT '{table}', {seen} FROM {table} r WHERE {condition} ORDER BY ctid", turns)
-        ]
-
     def empty(self) -> None:
         """Forget all conversations and what hangs on them, once no dead server's statement is at work any more."""
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -121,7 +101,7 @@ class Postgres:
         self._token = subprocess.run(
             [sys.executable, "-c", PREPARE],
             cwd=ROOT,
-            env=Server(folder, DATABASE_URL=self._named(TEMPLATE), CHAT_RUNNER="worker").environment
+            env=DemoServer(folder, DATABASE_URL=self._named(TEMPLATE), CHAT_RUNNER="worker").environment
             | {"PYTHONPATH": str(ROOT)},
             capture_output=True,
             check=True,
@@ -159,22 +139,3 @@ class Postgres:
     def _execute(self, sql: str) -> None:
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute(sql)  # type: ignore[call-overload]
-
-
-@contextmanager
-def running(*servers: Server) -> Iterator[None]:
-    """Start the servers, all at once, and end them afterwards, in whatever state they are."""
-    try:
-        start_all(*servers)
-        yield
-    finally:
-        for server in servers:
-            server.stop()
-
-
-def start_all(*servers: Server) -> None:
-    """Start the servers at once: most of a start is one processor's work."""
-    for server in servers:
-        server.launch()
-    for server in servers:
-        server.until_ready()

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import orjson
 import websockets.asyncio.client
 
+from chat.models import ENDED
 from chat.protocol import sse
 from tests.acceptance.cluster import Cluster
 from tests.acceptance.wire import Answer, frames, request
 
 Chunk = tuple[str, bytes]
-ENDED = {"completed", "stopped", "interrupted", "failed"}
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 
 from chat.testing.client import said
-from chat.testing.invariants import EndedTurn, assert_database_is_sound
-from tests.acceptance.database import Database, start_all
+from chat.testing.invariants import ENDED, EndedTurn, assert_database_is_sound, rows_of
+from chat.testing.readers import Reader
+from chat.testing.servers import eventually, start_all
+from tests.acceptance.database import Database
 from tests.acceptance.preloaded import Nursery, Preloaded
-from tests.acceptance.readers import Reader
-from tests.acceptance.server import eventually
 
 LEASE = 2.0
 # What is sent, by the name of its turn and in this order: three turns, two of which end by themselves after half a
@@ -27,8 +27,7 @@ TO_PROMOTE = {"aside": "/hang", "hung": "/hang", "next": NEXT}
 TO_SWEEP = {"hung": "/hang", "next": NEXT}
 # What waits for another turn, and for which; any other turn has a thread of its name.
 BEHIND = {"next": "hung"}
-NOT_ENDED = """
-    SELECT turn_id FROM chat_turns WHERE status NOT IN ('completed', 'stopped', 'interrupted', 'failed')"""
+NOT_ENDED = f"SELECT turn_id FROM chat_turns WHERE status NOT IN {ENDED}"
 
 
 class World:
@@ -75,7 +74,7 @@ class World:
 
     def ended(self) -> dict[str, EndedTurn]:
         """The turns by name: all of them ended, each in its thread, none twice, and every invariant holds."""
-        turns = assert_database_is_sound(self.database.ask)
+        turns = assert_database_is_sound(self.database.ask, prefixes=True)
         named = {turn.turn_id.removesuffix("-turn"): turn for turn in turns}
         assert len(named) == len(turns), "a turn twice"
         if not self.copilot:  # whose chats have no names
@@ -122,27 +121,21 @@ def assert_retries_are_the_same_turns(world: World, server: Preloaded, readers: 
     return len(retries.keys() - begun)
 
 
-def assert_shown_is_stored(turns: dict[str, EndedTurn], readers: dict[str, Reader]) -> None:
-    for turn, reader in readers.items():
-        reader.join(10)
-        assert turns[turn].stream.startswith(reader.bytes), f"{turn}: what was shown is not what is stored"
-
-
 def assert_a_late_riser_writes_nothing(
     world: World, sleeper: Preloaded, turns: dict[str, EndedTurn], readers: dict[str, Reader]
 ) -> None:
     """Not one row is written or rewritten when it wakes up; its readers get what is stored; and it is healthy."""
     ended = world.database.turns()
-    before = world.database.rows_of(ended)
+    before = rows_of(ended, world.database.ask)
     sleeper.send(signal.SIGCONT)
     for turn, reader in readers.items():
         reader.join(30)
         if reader.status == 503:  # PostgreSQL has ended the transaction that it slept in, and nothing was written
             continue
         assert reader.whole() == turns[turn].stream, f"{turn}: the reader of the sleeper is told something else"
-    assert (world.database.turns(), world.database.rows_of(ended)) == (ended, before)
+    assert (world.database.turns(), rows_of(ended, world.database.ask)) == (ended, before)
     assert_nothing_comes_late(world, sleeper)
-    assert world.database.rows_of(ended) == before
+    assert rows_of(ended, world.database.ask) == before
     afterwards = world.ended()["afterwards"]
     assert afterwards.status == "completed", f"{afterwards.status} after {len(afterwards.log)} chunks"
 

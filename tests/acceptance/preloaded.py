@@ -20,7 +20,8 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.acceptance.server import READY_WITHIN, ROOT, Server, serves_as_worker
+from chat.testing.servers import READY_WITHIN
+from tests.acceptance.server import ROOT, DemoServer, serves_as_worker
 
 # What costs time to import and knows nothing of chat.
 HEAVY = [
@@ -47,7 +48,7 @@ class Nursery:
     def __init__(self, folder: Path, **settings: object) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        environment = Server(folder, DATABASE_URL="postgresql:///none", **settings).environment
+        environment = DemoServer(folder, DATABASE_URL="postgresql:///none", **settings).environment
         self._process = subprocess.Popen(
             [sys.executable, __file__],
             cwd=ROOT,
@@ -74,7 +75,7 @@ class Nursery:
         self._process.stdout.close()
 
 
-class Preloaded(Server):
+class Preloaded(DemoServer):
     """One of them; ``fault`` is where it strikes, see ``faults``. With a ``concurrency`` it is a worker that runs so
     many turns at once.
 

@@ -57,6 +57,11 @@ class Cluster:
             cursor = connection.execute(sql, values)
             return cursor.fetchall() if cursor.description else []
 
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of one query, as ``chat.testing`` wants them."""
+        with psycopg.connect(self.url, autocommit=True, connect_timeout=5) as connection:
+            return connection.execute(sql).fetchall()  # type: ignore[call-overload,no-any-return]
+
     def connections(self) -> int:
         """How many there are, but for this one."""
         found = self.query(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from chat.testing.scripted import Pause, script_of
-from tests.acceptance.server import eventually
+from chat.testing.servers import eventually
 from tests.acceptance.visits import Visit, words
 from tests.clients.driver import RESUMES_IN_PLACE
 

@@ -8,10 +8,10 @@ import pytest
 
 from chat.protocol import sse
 from chat.testing.client import said
-from tests.acceptance.database import Database, running, start_all
+from chat.testing.readers import Reader
+from chat.testing.servers import eventually, running, start_all
+from tests.acceptance.database import Database
 from tests.acceptance.preloaded import Nursery, Preloaded
-from tests.acceptance.readers import Reader
-from tests.acceptance.server import eventually
 from tests.turns.waiting import responded
 
 pytestmark = pytest.mark.timeout(120)

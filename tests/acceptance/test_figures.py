@@ -8,9 +8,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from chat.testing.client import said
-from tests.acceptance.database import Database, running
-from tests.acceptance.readers import Reader
-from tests.acceptance.server import Server, eventually
+from chat.testing.readers import Reader
+from chat.testing.servers import Server, eventually, running
+from tests.acceptance.database import Database
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from chat.testing.client import said
-from tests.acceptance.database import Database, running
-from tests.acceptance.followers import Follower
-from tests.acceptance.server import Server, eventually
+from chat.testing.readers import Reader
+from chat.testing.servers import Server, eventually, running
+from tests.acceptance.database import Database
 from tests.acceptance.watched import SETTINGS, held
+from tests.acceptance.wire import request
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -32,7 +33,7 @@ def server(database: Database, request: pytest.FixtureRequest) -> Iterator[Serve
 def reader(server: Server, token: str, path: str) -> socket.socket:
     """A connection on which a stream has begun."""
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
-    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    connection.sendall(request("GET", path, token))
     received = b""
     while b"that is all" not in received:
         piece = connection.recv(65536)
@@ -45,7 +46,7 @@ def reader(server: Server, token: str, path: str) -> socket.socket:
 def test_a_reader_that_hangs_up_is_noticed_within_a_second(server: Server, database: Database) -> None:
     token = database.token
     with server.client(token) as client:
-        stays = Follower(client, "POST", "/api/chat", json=said("t1", "/big 1", "t1"))
+        stays = Reader(client, "POST", "/api/chat", json=said("t1", "/big 1", "t1"), resumes=True)
         stays.until(b"that is all")
         before = held(client)
         assert before["readers"] == 1

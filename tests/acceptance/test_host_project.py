@@ -7,11 +7,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -20,8 +22,11 @@ from websockets.sync.client import connect
 
 from chat.protocol import sse
 from chat.testing.client import said
-from tests.acceptance.database import Postgres, running
-from tests.acceptance.server import ROOT, Server, eventually
+from chat.testing.invariants import assert_database_is_sound
+from chat.testing.readers import Reader, assert_shown_is_stored
+from chat.testing.servers import Server, eventually, running
+from tests.acceptance.database import Postgres
+from tests.acceptance.server import ROOT
 from tests.acceptance.test_sockets import cursors_and_chunks, until
 
 pytestmark = pytest.mark.timeout(300)
@@ -78,27 +83,20 @@ class Host:
     def manage(self, *command: str) -> str:
         return self.run("django", *command)
 
-
-class HostServer(Server):
-    def __init__(self, host: Host) -> None:
-        super().__init__(host.folder, prepared=True)
-        self.host = host
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return self.host.environment
-
-    @property
-    def command(self) -> tuple[str, ...]:
+    def server(self, fault: str = "") -> Server:
         # -P and --app-dir: the working folder is the repository, and nothing of it is to be found.
-        serve = (sys.executable, "-P", "-m", "uvicorn", "assistant.asgi:application", "--log-level", "warning")
-        return (*serve, "--app-dir", str(self.folder), "--port", str(self.port))
+        words = ("-P", "-m", "uvicorn", "assistant.asgi:application", "--app-dir", str(self.folder), "--port", "{port}")
+        return Server(
+            (sys.executable, *words, "--log-level", "warning"),
+            self.folder,
+            environment=self.environment,
+            ready="/assistant/readyz",
+            fault=fault,
+        )
 
-    def answers(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/assistant/readyz", timeout=2).status_code == 200
-        except httpx.TransportError:
-            return False
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.primary) as connection:
+            return connection.execute(query).fetchall()
 
 
 @pytest.fixture(scope="module")
@@ -123,14 +121,14 @@ def host(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Host:
 
 
 @pytest.fixture(scope="module")
-def served(host: Host) -> Iterator[HostServer]:
-    server = HostServer(host)
+def served(host: Host) -> Iterator[Server]:
+    server = host.server()
     with running(server):
         yield server
 
 
 @pytest.fixture
-def badge(served: HostServer) -> Iterator[httpx.Client]:
+def badge(served: Server) -> Iterator[httpx.Client]:
     """Ada, as the host's own gateway says."""
     with httpx.Client(base_url=f"{served.url}/assistant", headers={"X-Badge": "ada"}, timeout=30) as client:
         yield client
@@ -182,7 +180,7 @@ def test_a_turn_is_sent_streamed_resumed_and_read_under_another_prefix(badge: ht
     assert "/assistant/api/chat" in badge.get("/api/schema/", params={"format": "json"}).text
 
 
-def test_a_socket_lets_in_whom_the_host_s_authenticator_knows(badge: httpx.Client, served: HostServer) -> None:
+def test_a_socket_lets_in_whom_the_host_s_authenticator_knows(badge: httpx.Client, served: Server) -> None:
     assert badge.post("/api/chat", json=said("t2", "/tokens 1", "m1")).status_code == 200
     address = served.url.replace("http", "ws", 1) + "/assistant/ws/threads/t2/"
     with connect(address, additional_headers={"X-Badge": "ada"}, open_timeout=20) as socket:
@@ -191,7 +189,7 @@ def test_a_socket_lets_in_whom_the_host_s_authenticator_knows(badge: httpx.Clien
     assert heard == [(event.cursor, event.chunk) for event in sse.parse(submitted.content)[:-1]]
 
 
-def test_who_has_no_badge_learns_nothing(served: HostServer) -> None:
+def test_who_has_no_badge_learns_nothing(served: Server) -> None:
     with httpx.Client(base_url=f"{served.url}/assistant") as stranger:
         for method, path in (("GET", "/api/threads/"), ("GET", "/api/chat/t1/stream"), ("POST", "/api/chat")):
             answer = stranger.request(method, path, json=None if method == "GET" else said("t1", "x", "m9"))
@@ -201,7 +199,7 @@ def test_who_has_no_badge_learns_nothing(served: HostServer) -> None:
     assert httpx.get(f"{served.url}/assistant/healthz").status_code == 200
 
 
-def test_without_its_database_the_host_is_alive_and_not_ready(served: HostServer, host: Host) -> None:
+def test_without_its_database_the_host_is_alive_and_not_ready(served: Server, host: Host) -> None:
     def probed(name: str) -> tuple[int, str]:
         answer = httpx.get(f"{served.url}/assistant/{name}", headers={"Host": "10.0.0.7"}, timeout=20)
         return answer.status_code, answer.json()["status"]
@@ -218,7 +216,7 @@ def test_without_its_database_the_host_is_alive_and_not_ready(served: HostServer
     assert eventually(served.answers)
 
 
-def test_what_was_written_is_read_though_the_replica_lags(served: HostServer, host: Host) -> None:
+def test_what_was_written_is_read_though_the_replica_lags(served: Server, host: Host) -> None:
     token = host.manage("create_token", "ben").strip()
     with served.client(token) as ben:
         ben.base_url = httpx.URL(f"{served.url}/assistant")
@@ -239,12 +237,11 @@ def test_a_thread_that_is_deleted_while_it_answers_stops_under_atomic_requests(b
         assert badge.delete("/api/threads/t3/").status_code == 204
         for _ in pieces:
             pass
-    with psycopg.connect(host.primary) as connection:
-        status = "SELECT t.status FROM chat_turns t JOIN chat_threads h ON h.id = t.thread_id WHERE h.client_id = 't3'"
-        assert connection.execute(status).fetchone() == ("stopped",)
+    status = "SELECT t.status FROM chat_turns t JOIN chat_threads h ON h.id = t.thread_id WHERE h.client_id = 't3'"
+    assert host.ask(status) == [("stopped",)]
 
 
-def test_a_person_logs_in_and_talks_with_the_session(served: HostServer, host: Host) -> None:
+def test_a_person_logs_in_and_talks_with_the_session(served: Server, host: Host) -> None:
     password = """
 from django.contrib.auth import get_user_model
 ada = get_user_model()._default_manager.using("default").get(username="ada")
@@ -281,3 +278,25 @@ def test_check_says_which_middleware_the_streams_do_not_pass_through(host: Host)
     assert "chat.I001" in told
     assert "assistant.gateway.StampMiddleware" in told
     assert "LocaleMiddleware" not in told
+
+
+def test_the_host_kills_its_own_server_at_a_commit_and_another_ends_what_it_left(host: Host, served: Server) -> None:
+    doomed = host.server("append:after#2:kill")
+    with running(doomed), doomed.client(host.manage("create_token", "ben").strip()) as ben:
+        reader = Reader(ben, "POST", "/assistant/api/chat", json=said("k1", "/tokens 200 10", "m1"))
+        assert doomed.wait(30) == -signal.SIGKILL
+    assert eventually(lambda: not host.ask("SELECT FROM chat_turns WHERE finished_at IS NULL"), 45)
+    (turn,) = assert_database_is_sound(host.ask, "h.client_id = 'k1'", prefixes=True)
+    assert turn.status == "interrupted"
+    assert turn.text.startswith("w1 ")
+    assert_shown_is_stored({"k1": turn}, {"k1": reader})
+
+
+def test_the_example_of_the_documentation_is_run_by_the_host_as_it_stands_there(host: Host) -> None:
+    page = (ROOT / "docs" / "testing.md").read_text()
+    conftest, example = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    tests = host.folder / "tests"
+    tests.mkdir()
+    (tests / "conftest.py").write_text(conftest)
+    (tests / "test_example.py").write_text(example)
+    assert "1 passed" in host.run("pytest", "-q", "-p", "no:cacheprovider", "tests")

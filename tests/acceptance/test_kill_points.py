@@ -7,6 +7,7 @@ Every case has its own database and servers, and strikes with several turns live
 from __future__ import annotations
 
 import ast
+import re
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -16,8 +17,10 @@ from dataclasses import dataclass
 import pytest
 
 from chat.protocol import sse
-from chat.testing.invariants import EndedTurn
-from tests.acceptance.database import Postgres, start_all
+from chat.testing.invariants import EndedTurn, rows_of
+from chat.testing.readers import assert_shown_is_stored
+from chat.testing.servers import eventually, start_all
+from tests.acceptance.database import Postgres
 from tests.acceptance.kill_points import (
     ASKED,
     LEASE,
@@ -28,13 +31,12 @@ from tests.acceptance.kill_points import (
     assert_a_late_riser_writes_nothing,
     assert_nothing_comes_late,
     assert_retries_are_the_same_turns,
-    assert_shown_is_stored,
     stop_hung,
     struck,
     summary,
 )
 from tests.acceptance.preloaded import Nursery
-from tests.acceptance.server import ROOT, eventually
+from tests.acceptance.server import ROOT
 from tests.acceptance.test_kill_points_of_waiting import ENDS as OF_WAITING
 from tests.acceptance.together import together
 from tests.scale import LONG
@@ -121,6 +123,11 @@ def test_the_cases_go_through_every_commit_that_chat_announces() -> None:
     }
 
 
+def test_the_documentation_names_every_commit_that_chat_announces() -> None:
+    (told,) = re.findall(r"^The points are (.*?),\s+each", (ROOT / "docs" / "testing.md").read_text(), re.M | re.S)
+    assert set(re.findall(r"`(\w+)`", told)) == announced()
+
+
 @pytest.fixture(scope="module")
 def outcomes(request: pytest.FixtureRequest, postgres: Postgres, nursery: Nursery) -> Iterator[dict[Case, Future[str]]]:
     def run(case: Case) -> str:
@@ -200,10 +207,10 @@ def wake_the_owner_under_its_heir(world: World, case: Case) -> str:
     heir.launch()
     assert eventually(lambda: struck(heir)), "the heir has taken nothing over"
     taken = world.database.turns()
-    before = world.database.rows_of(taken)
+    before = rows_of(taken, world.database.ask)
     owner.send(signal.SIGCONT)
     assert_nothing_comes_late(world, owner)
-    assert world.database.rows_of(taken) == before, "it wrote into what is its heir's"
+    assert rows_of(taken, world.database.ask) == before, "it wrote into what is its heir's"
     heir.send(signal.SIGCONT)
     hung = readers["hung"]  # what was sent to the sleeper begins when it wakes up
     assert eventually(lambda: b'"text-delta"' in hung.received or sse.DONE in hung.received)

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import pytest
 
 from chat.protocol import sse
-from chat.testing.invariants import assert_invariants
-from tests.acceptance.database import Postgres, start_all
+from chat.testing.invariants import assert_invariants, rows_of
+from chat.testing.readers import Reader
+from chat.testing.servers import eventually, start_all
+from tests.acceptance.database import Postgres
 from tests.acceptance.kill_points import NOT_ENDED, World, assert_nothing_comes_late, struck
 from tests.acceptance.preloaded import Nursery, Preloaded
-from tests.acceptance.readers import Reader
-from tests.acceptance.server import eventually
 from tests.acceptance.together import together
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
@@ -91,7 +91,7 @@ def strike(world: World, case: Case) -> str:
     else:
         assert states <= {"output-denied"}, "the call itself may have been lost, unseen"
     ended = world.database.turns()
-    before = world.database.rows_of(ended)
+    before = rows_of(ended, world.database.ask)
     if case.how == "pause":
         owner.send(signal.SIGCONT)
     for name, reader in readers.items():  # one has read a leg to its end
@@ -102,7 +102,7 @@ def strike(world: World, case: Case) -> str:
             answer.join(30)
         if not world.copilot:
             assert_nothing_comes_late(world, owner)
-        assert world.database.rows_of(ended) == before, "it wrote into what has ended"
+        assert rows_of(ended, world.database.ask) == before, "it wrote into what has ended"
         assert_invariants(world.database.ask)
     return f"{turns['asks'].status} after {len(turns['asks'].log)} chunks"
 

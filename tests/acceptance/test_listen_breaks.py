@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from chat.testing.client import said
-from tests.acceptance.database import running
-from tests.acceptance.followers import Follower, assert_ended_as_shown
+from chat.testing.readers import Reader, assert_all_read_what_is_stored
+from chat.testing.servers import eventually, running
 from tests.acceptance.postgres_owners import shared_folder
 from tests.acceptance.restartable_postgres import Cluster, running_cluster
-from tests.acceptance.server import Server, eventually
+from tests.acceptance.server import DemoServer
 from tests.scale import rounds
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(rounds(300, 900))]
@@ -30,10 +30,10 @@ def cluster(reachable: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def servers(reachable: Path, cluster: Cluster) -> Iterator[tuple[Server, Server]]:
+def servers(reachable: Path, cluster: Cluster) -> Iterator[tuple[DemoServer, DemoServer]]:
     # A process that did not hear looks by itself only once in ten minutes: what is read here is read by its ears.
     settings = {"DATABASE_URL": cluster.url, "CHAT_LISTEN_CHECK_SECONDS": 600}
-    pair = (Server(reachable, **settings), Server(reachable, **settings))
+    pair = (DemoServer(reachable, **settings), DemoServer(reachable, **settings))
     with running(pair[0]), running(pair[1]):  # the first makes the tables
         yield pair
 
@@ -53,18 +53,20 @@ def kill(cluster: Cluster, backends: set[int]) -> None:
 
 
 def test_no_reader_misses_a_chunk_while_the_listening_connections_are_killed(
-    cluster: Cluster, servers: tuple[Server, Server]
+    cluster: Cluster, servers: tuple[DemoServer, DemoServer]
 ) -> None:
     token = servers[0].token()
     killed, slowest = 0, 0.0
-    turns: list[list[Follower]] = []
+    turns: list[list[Reader]] = []
     with servers[0].client(token) as owner, servers[1].client(token) as elsewhere:
         while killed < KILLS:
             live = []
             for number in range(len(turns), len(turns) + TURNS):
-                first = Follower(owner, "POST", "/api/chat", json=said(f"t{number}", "/tokens 200 5", f"t{number}"))
+                first = Reader(
+                    owner, "POST", "/api/chat", json=said(f"t{number}", "/tokens 200 5", f"t{number}"), resumes=True
+                )
                 first.until(b"w1 ")
-                live.append([first, Follower(elsewhere, "GET", f"/api/chat/t{number}/stream")])
+                live.append([first, Reader(elsewhere, "GET", f"/api/chat/t{number}/stream", resumes=True)])
             for pair in live:
                 pair[1].until(b"w1 ")
             while any(first.is_alive() for first, _ in live):  # up to the end: that is the news most easily missed
@@ -74,7 +76,7 @@ def test_no_reader_misses_a_chunk_while_the_listening_connections_are_killed(
                 kill(cluster, ears(cluster))
                 killed += 1
             turns += live
-        statuses = {assert_ended_as_shown(cluster, pair) for pair in turns}
+        statuses = {assert_all_read_what_is_stored(cluster.ask, pair).status for pair in turns}
         cuts = sum(follower.cuts for pair in turns for follower in pair)
     print(f"{killed} kills of both ears, {len(turns)} turns: {statuses}; back within {slowest:.2f} s")
     assert statuses == {"completed"}

@@ -12,11 +12,12 @@ import httpx
 import pytest
 
 from chat.testing.client import said
+from chat.testing.readers import Reader
+from chat.testing.servers import eventually
 from tests.acceptance.crowd import Crowd
-from tests.acceptance.followers import Follower
 from tests.acceptance.postgres_owners import shared_folder
 from tests.acceptance.restartable_postgres import Cluster, running_cluster
-from tests.acceptance.server import Server, eventually
+from tests.acceptance.server import DemoServer
 from tests.acceptance.watched import SETTINGS, held, resident
 from tests.scale import rounds
 
@@ -39,10 +40,10 @@ def cluster(reachable: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def server(reachable: Path, cluster: Cluster) -> Iterator[Server]:
+def server(reachable: Path, cluster: Cluster) -> Iterator[DemoServer]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # the server inherits it
-    server = Server(
+    server = DemoServer(
         reachable,
         DJANGO_SETTINGS_MODULE=SETTINGS,
         DATABASE_URL=cluster.url,
@@ -58,7 +59,7 @@ def server(reachable: Path, cluster: Cluster) -> Iterator[Server]:
 
 def begun(client: httpx.Client, thread: str, text: str) -> str:
     """The path of a new turn's stream."""
-    follower = Follower(client, "POST", "/api/chat", json=said(thread, text, thread))
+    follower = Reader(client, "POST", "/api/chat", json=said(thread, text, thread), resumes=True)
     follower.until(b'"text-delta"')
     return f"/api/turns/{follower.turn}/stream"
 
@@ -68,7 +69,7 @@ def p99(delays: list[float]) -> float:
     return statistics.quantiles(delays, n=100)[-1]
 
 
-def test_of_thousands_of_readers_that_hang_up_nothing_stays(cluster: Cluster, server: Server) -> None:
+def test_of_thousands_of_readers_that_hang_up_nothing_stays(cluster: Cluster, server: DemoServer) -> None:
     token = server.token()
     with server.client(token) as client, Crowd(server, token) as crowd, Crowd(server, token) as others:
         slow, quick = begun(client, "slow", "/clock 1000"), begun(client, "quick", "/clock 10")

@@ -17,8 +17,9 @@ import httpx
 import pytest
 
 from chat.conf import Phase
+from chat.testing.servers import Server
 from tests.acceptance.database import Database
-from tests.acceptance.server import ROOT, Server
+from tests.acceptance.server import ROOT
 from tests.scale import LONG, rounds
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.proof]

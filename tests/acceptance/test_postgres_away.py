@@ -8,10 +8,11 @@ import pytest
 
 from chat.protocol import sse
 from chat.testing.client import said
-from tests.acceptance.followers import Follower, assert_ended_as_shown
+from chat.testing.readers import Reader, assert_all_read_what_is_stored
+from chat.testing.servers import eventually
 from tests.acceptance.postgres_owners import shared_folder
 from tests.acceptance.restartable_postgres import running_cluster
-from tests.acceptance.server import Server, eventually
+from tests.acceptance.server import DemoServer
 from tests.scale import LONG
 
 pytestmark = [
@@ -26,7 +27,7 @@ LEASE = PATIENCE = 3
 
 def test_a_turn_whose_end_could_not_be_stored_is_recovered_and_its_readers_get_the_end(reachable: Path) -> None:
     with running_cluster(reachable / "postgres") as cluster:
-        server = Server(
+        server = DemoServer(
             reachable,
             DATABASE_URL=cluster.url,
             CHAT_LEASE_SECONDS=LEASE,
@@ -35,14 +36,14 @@ def test_a_turn_whose_end_could_not_be_stored_is_recovered_and_its_readers_get_t
         try:
             server.start()
             with server.client(server.token()) as client:
-                reader = Follower(client, "POST", "/api/chat", json=said("t1", "/tokens 60 10", "m1"))
+                reader = Reader(client, "POST", "/api/chat", json=said("t1", "/tokens 60 10", "m1"), resumes=True)
                 reader.until(b"w20 ")
                 cluster.stop("immediate")
                 assert eventually(lambda: "could not be stored" in server.log.read_text(), 60)
                 assert reader.is_alive(), "a reader was sent away without an end"
                 assert sse.DONE not in reader.received
                 cluster.start()
-                assert assert_ended_as_shown(cluster, [reader]) == "interrupted"
+                assert assert_all_read_what_is_stored(cluster.ask, [reader]).status == "interrupted"
                 assert b"w20 " in reader.received
                 assert reader.cuts == 0
                 again = client.post("/api/chat", json=said("t1", "/tokens 3 0", "m2"))

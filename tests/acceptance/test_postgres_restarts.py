@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from chat.testing.client import said
-from tests.acceptance.database import running
-from tests.acceptance.followers import Follower, assert_ended_as_shown
+from chat.testing.readers import Reader, assert_all_read_what_is_stored
+from chat.testing.servers import eventually, running
 from tests.acceptance.postgres_owners import shared_folder
 from tests.acceptance.restartable_postgres import Cluster, running_cluster
-from tests.acceptance.server import Server, eventually
+from tests.acceptance.server import DemoServer
 from tests.scale import rounds
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(rounds(300, 1800))]
@@ -33,9 +33,9 @@ def cluster(reachable: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def servers(reachable: Path, cluster: Cluster) -> Iterator[tuple[Server, Server]]:
+def servers(reachable: Path, cluster: Cluster) -> Iterator[tuple[DemoServer, DemoServer]]:
     settings = {"DATABASE_URL": cluster.url, "DATABASE_POOL": POOL}
-    pair = (Server(reachable, **settings), Server(reachable, **settings))
+    pair = (DemoServer(reachable, **settings), DemoServer(reachable, **settings))
     with running(pair[0]), running(pair[1]):  # the first makes the tables
         yield pair
 
@@ -50,16 +50,16 @@ def one_restart(
     for number in range(TURNS):
         here, there = clients if number % 2 else reversed(clients)
         thread = f"{name}-{number}"
-        first = Follower(here, "POST", "/api/chat", json=said(thread, "/tokens 150 10", thread))
+        first = Reader(here, "POST", "/api/chat", json=said(thread, "/tokens 150 10", thread), resumes=True)
         first.until(b"w5 ")
-        turns.append([first, Follower(there, "GET", f"/api/chat/{thread}/stream")])
+        turns.append([first, Reader(there, "GET", f"/api/chat/{thread}/stream", resumes=True)])
     for followers in turns:
         followers[1].until(b"w20 ")
     if mode:
         late = f"{name}-late"
-        turns.append([Follower(clients[0], "POST", "/api/chat", json=said(late, "/tokens 20 5", late))])
+        turns.append([Reader(clients[0], "POST", "/api/chat", json=said(late, "/tokens 20 5", late), resumes=True)])
         cluster.restart(mode)
-    ended = Counter(assert_ended_as_shown(cluster, followers) for followers in turns)
+    ended = Counter(assert_all_read_what_is_stored(cluster.ask, followers).status for followers in turns)
     for follower in (follower for followers in turns for follower in followers):
         ended.update(cuts=follower.cuts)
         ended.update(follower.refusals)
@@ -68,7 +68,7 @@ def one_restart(
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_a_restart_of_postgresql_costs_no_turn_and_no_chunk(
-    cluster: Cluster, servers: tuple[Server, Server], mode: str
+    cluster: Cluster, servers: tuple[DemoServer, DemoServer], mode: str
 ) -> None:
     token = servers[0].token()
     with servers[0].client(token) as one, servers[1].client(token) as other:

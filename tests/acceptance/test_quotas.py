@@ -6,9 +6,9 @@ import pytest
 
 from chat.testing.client import said
 from chat.testing.invariants import assert_invariants
-from tests.acceptance.database import Database, running
+from chat.testing.servers import eventually, running
+from tests.acceptance.database import Database
 from tests.acceptance.preloaded import Nursery, Preloaded
-from tests.acceptance.server import eventually
 from tests.acceptance.wire import Exchange, request
 
 pytestmark = pytest.mark.timeout(300)

@@ -16,7 +16,8 @@ import pytest
 
 from chat.protocol import sse
 from chat.testing.client import said
-from tests.acceptance.database import Database, running
+from chat.testing.servers import running
+from tests.acceptance.database import Database
 from tests.acceptance.preloaded import Nursery, Preloaded
 from tests.acceptance.round_robin import one_address
 from tests.scale import rounds

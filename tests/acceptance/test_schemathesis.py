@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.acceptance.database import Database, running
+from chat.testing.servers import running
+from tests.acceptance.database import Database
 from tests.scale import LONG, rounds
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(3600)]

@@ -17,9 +17,10 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
 from chat.testing.client import said
+from chat.testing.servers import eventually
 from chatproject import embedded_postgres
 from tests.acceptance.postgres_owners import shared_folder
-from tests.acceptance.server import ROOT, Server, eventually
+from tests.acceptance.server import ROOT, DemoServer
 from tests.acceptance.together import together
 
 pytestmark = [
@@ -33,8 +34,8 @@ reachable = pytest.fixture(shared_folder)
 
 
 @contextmanager
-def server_in(folder: Path, kind: str = "uvicorn", **settings: object) -> Iterator[Server]:
-    server = Server(folder, kind=kind, **settings)
+def server_in(folder: Path, kind: str = "uvicorn", **settings: object) -> Iterator[DemoServer]:
+    server = DemoServer(folder, kind=kind, **settings)
     try:
         yield server
     finally:
@@ -43,7 +44,7 @@ def server_in(folder: Path, kind: str = "uvicorn", **settings: object) -> Iterat
 
 
 @pytest.fixture
-def server(reachable: Path) -> Iterator[Server]:
+def server(reachable: Path) -> Iterator[DemoServer]:
     with server_in(reachable) as server:
         yield server
 
@@ -86,7 +87,7 @@ def test_turns_are_streamed_and_stored_outlive_their_readers_and_are_ended_by_ei
     lives[kind].result()
 
 
-def live(server: Server) -> None:
+def live(server: DemoServer) -> None:
     """On one database: a reader that stays, one that leaves, and twice a turn that is live when the server is told to
     stop.
     """
@@ -107,7 +108,7 @@ def live(server: Server) -> None:
         live_turns_are_stored_first(server, token, number)
 
 
-def live_turns_are_stored_first(server: Server, token: str, number: signal.Signals) -> None:
+def live_turns_are_stored_first(server: DemoServer, token: str, number: signal.Signals) -> None:
     thread = number.name
     with server.client(token) as client, client.stream("POST", "/api/chat", json=said(thread, "/hang")) as stream:
         lines = stream.iter_lines()
@@ -126,7 +127,7 @@ def live_turns_are_stored_first(server: Server, token: str, number: signal.Signa
         assert answer["parts"][-1]["text"] == "Hanging … "
 
 
-def test_make_run_starts_twice_and_the_second_time_in_under_ten_seconds(server: Server) -> None:
+def test_make_run_starts_twice_and_the_second_time_in_under_ten_seconds(server: DemoServer) -> None:
     command = ("make", "run", f"VENV={Path(sys.prefix)}", f"PORT={server.port}")
     if not (Path(sys.prefix) / ".run").exists():
         pytest.skip("these tests do not run in a virtual environment that make has made")
@@ -159,7 +160,7 @@ def test_an_account_that_everybody_knows_gets_into_no_database_but_the_embedded_
     assert served
 
 
-def test_nothing_keeps_the_next_start_from_working_after_a_kill(server: Server) -> None:
+def test_nothing_keeps_the_next_start_from_working_after_a_kill(server: DemoServer) -> None:
     server.start()
     token = server.token()
     with server.client(token) as client:
@@ -171,7 +172,7 @@ def test_nothing_keeps_the_next_start_from_working_after_a_kill(server: Server) 
         assert turn_of(client, "t1")["parts"][-1]["text"] == "w1 w2 "
 
 
-def test_with_a_database_url_no_database_is_started(server: Server, tmp_path: Path) -> None:
+def test_with_a_database_url_no_database_is_started(server: DemoServer, tmp_path: Path) -> None:
     server.start()
     elsewhere = tmp_path / "elsewhere"
     url = embedded_postgres.dsn(server.folder / "data" / "postgres")

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 
 import httpx
-import orjson
 import pytest
 
 from chat.testing.client import said
 from chat.testing.invariants import EndedTurn
-from tests.acceptance.database import Database, Postgres, running
-from tests.acceptance.readers import Reader
-from tests.acceptance.server import Server, eventually
+from chat.testing.readers import Reader
+from chat.testing.servers import Server, eventually, running
+from tests.acceptance.database import Database, Postgres
 from tests.acceptance.together import together
+from tests.acceptance.wire import request
 from tests.scale import LONG, rounds
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
@@ -118,15 +118,7 @@ def assert_all_were_told(turns: dict[str, EndedTurn], readers: list[Reader]) -> 
 def send_and_never_read(client: socket.socket, server: Server, database: Database, what: str) -> None:
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", server.port))
-    body = orjson.dumps(said("stuck", what))
-    head = (
-        "POST /api/chat HTTP/1.1",
-        f"Host: 127.0.0.1:{server.port}",
-        f"Authorization: Bearer {database.token}",
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-    )
-    client.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + body)
+    client.sendall(request("POST", "/api/chat", database.token, said("stuck", what)))
 
 
 def shown(database: Database, thread: str) -> int:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from chat.testing.client import said
-from tests.acceptance.database import Database, running
-from tests.acceptance.readers import Reader
-from tests.acceptance.server import eventually
+from chat.testing.invariants import rows_of
+from chat.testing.readers import Reader
+from chat.testing.servers import eventually, running
+from tests.acceptance.database import Database
 from tests.scale import LONG
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
@@ -60,7 +61,7 @@ def test_a_process_that_slept_past_its_leases_writes_no_row_and_leaves_its_agent
             assert reader.whole() == turns[name].stream
         time.sleep(max(0.0, begun + SLEEP - time.monotonic()))
         ended, spoken = database.turns(), diary.read_text()
-        before = database.rows_of(ended)
+        before = rows_of(ended, database.ask)
         assert "left" not in spoken, "it slept"
 
         sleeper.send(signal.SIGCONT)
@@ -70,9 +71,9 @@ def test_a_process_that_slept_past_its_leases_writes_no_row_and_leaves_its_agent
         told = time.monotonic() - awake
         for name, reader in readers.items():
             assert reader.whole() == turns[name].stream, f"{name}: the sleeper's reader is told something else"
-        assert (database.turns(), database.rows_of(ended)) == (ended, before)
+        assert (database.turns(), rows_of(ended, database.ask)) == (ended, before)
         # Whatever it still had in mind stands in front of this turn.
         assert here.post("/api/chat", json=said("afterwards", "/tokens 3 0")).status_code == 200
-        assert database.rows_of(ended) == before
+        assert rows_of(ended, database.ask) == before
         assert database.sound()["afterwards"].status == "completed"
     print(f"\nended by another after {seconds:.1f} s, left its agents {told:.1f} s after it woke, wrote nothing")

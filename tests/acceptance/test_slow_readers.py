@@ -13,10 +13,11 @@ import pytest
 
 from chat.protocol import sse
 from chat.testing.client import said
-from tests.acceptance.database import Database, running
-from tests.acceptance.followers import Follower
-from tests.acceptance.server import Server, eventually
+from chat.testing.readers import Reader
+from chat.testing.servers import Server, eventually, running
+from tests.acceptance.database import Database
 from tests.acceptance.watched import SETTINGS, held, resident
+from tests.acceptance.wire import request
 from tests.scale import LONG, rounds
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
@@ -47,7 +48,7 @@ class Stuck(AbstractContextManager["Stuck"]):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.socket.settimeout(10)
         self.socket.connect(("127.0.0.1", server.port))
-        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+        self.socket.sendall(request("GET", path, token))
         self._received = b""
 
     def __exit__(self, *problem: object) -> None:
@@ -66,9 +67,9 @@ class Stuck(AbstractContextManager["Stuck"]):
 
 
 @contextmanager
-def stuck_readers(server: Server, client: httpx.Client, token: str) -> Iterator[tuple[float, list[Stuck], Follower]]:
+def stuck_readers(server: Server, client: httpx.Client, token: str) -> Iterator[tuple[float, list[Stuck], Reader]]:
     """Some, of a long turn with one reader that reads; and what each of them costs, in bytes."""
-    reads = Follower(client, "POST", "/api/chat", json=said("t1", f"/big {KILOBYTES}", "m1"))
+    reads = Reader(client, "POST", "/api/chat", json=said("t1", f"/big {KILOBYTES}", "m1"), resumes=True)
     reads.until(b"that is all")
     before = largest(client)
     with ExitStack() as sockets:

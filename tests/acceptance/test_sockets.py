@@ -13,10 +13,10 @@ from websockets.sync.client import ClientConnection, connect
 
 from chat.protocol import sse
 from chat.testing.client import said
-from tests.acceptance.database import Database, running
+from chat.testing.readers import Reader
+from chat.testing.servers import Server, running
+from tests.acceptance.database import Database
 from tests.acceptance.preloaded import Nursery, Preloaded
-from tests.acceptance.readers import Reader
-from tests.acceptance.server import Server
 
 pytestmark = pytest.mark.timeout(120)
 DRAIN = 1

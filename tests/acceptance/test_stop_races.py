@@ -17,7 +17,8 @@ import pytest
 from chat.protocol import sse
 from chat.testing.client import said
 from chat.testing.invariants import EndedTurn
-from tests.acceptance.database import Database, running
+from chat.testing.servers import running
+from tests.acceptance.database import Database
 from tests.acceptance.preloaded import Nursery, Preloaded
 from tests.scale import rounds
 

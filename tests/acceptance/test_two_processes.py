@@ -1,19 +1,17 @@
-"""Two server processes on one database: nothing is sticky, and one ends what the other leaves behind."""
+"""Two server processes on one database: nothing is sticky."""
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from chat.protocol.fold import fold
 from chat.testing.client import said
-from tests.acceptance.database import Database, running
+from chat.testing.readers import Reader, assert_all_read_what_is_stored
+from chat.testing.servers import running
+from tests.acceptance.database import Database
 from tests.acceptance.preloaded import Nursery, Preloaded
-from tests.acceptance.readers import Reader, answer_of
-from tests.acceptance.server import eventually
 
 pytestmark = pytest.mark.timeout(300)
 LEASE = 3
@@ -55,49 +53,4 @@ def test_a_stop_in_one_process_ends_the_turn_of_another(
         assert there.post("/api/chat/t1/stop").status_code == 202
         reader.whole()
         assert time.monotonic() - begun < LEASE / 3, "told by the row's poll, not by the NOTIFY"
-        answer = answer_of(there, "t1")
-        assert answer
-        assert answer["metadata"]["status"] == "stopped"
-        assert answer["parts"] == fold(reader.chunks)
-
-
-def test_a_killed_process_loses_nothing_that_was_shown(
-    servers: tuple[Preloaded, Preloaded], database: Database
-) -> None:
-    with servers[0].client(database.token) as here, servers[1].client(database.token) as there:
-        readers = [Reader(here, "POST", "/api/chat", json=said(f"t{number}", "/tokens 2000 5")) for number in range(4)]
-        for reader in readers:
-            reader.until(b"w40 ")
-        elsewhere = Reader(there, "GET", "/api/chat/t0/stream")
-        elsewhere.until(b"w40 ")
-        servers[0].send(signal.SIGKILL)
-        for number, reader in enumerate(readers):
-            assert eventually(lambda n=number: answer_of(there, f"t{n}"), LEASE + 15)
-            answer = answer_of(there, f"t{number}")
-            assert answer
-            assert answer["metadata"]["status"] == "interrupted"
-            turn = reader.events[0].cursor.partition("-")[0]  # type: ignore[union-attr]
-            log = Reader(there, "GET", f"/api/turns/{turn}/stream").whole_chunks()
-            assert answer["parts"] == fold(log)
-            assert log[: len(reader.chunks)] == reader.chunks, "a chunk that was shown is not in the log"
-        assert elsewhere.whole_chunks()[-1]["type"] == "abort"
-        again = there.post("/api/chat", json=said("t0", "/tokens 3 0"))
-        assert again.status_code == 200
-
-
-def test_a_process_that_slept_writes_nothing_when_it_wakes_up(
-    servers: tuple[Preloaded, Preloaded], database: Database
-) -> None:
-    with servers[0].client(database.token) as here, servers[1].client(database.token) as there:
-        reader = Reader(here, "POST", "/api/chat", json=said("t1", "/tokens 5000 5"))
-        reader.until(b"w20 ")
-        servers[0].send(signal.SIGSTOP)
-        assert eventually(lambda: answer_of(there, "t1"), LEASE + 15)
-        before = answer_of(there, "t1")
-        turn = reader.events[0].cursor.partition("-")[0]  # type: ignore[union-attr]
-        log = Reader(there, "GET", f"/api/turns/{turn}/stream").whole()
-        servers[0].send(signal.SIGCONT)
-        assert reader.whole() == log, "the reader of the sleeper is told the same end"
-        time.sleep(1)
-        assert Reader(there, "GET", f"/api/turns/{turn}/stream").whole() == log
-        assert answer_of(there, "t1") == before
+        assert assert_all_read_what_is_stored(database.ask, [reader]).status == "stopped"

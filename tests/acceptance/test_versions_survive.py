@@ -23,10 +23,10 @@ import pytest
 
 from chat.testing.client import said
 from chat.testing.invariants import assert_database_is_sound
-from tests.acceptance.database import Database, Postgres, start_all
+from chat.testing.servers import eventually, start_all
+from tests.acceptance.database import Database, Postgres
 from tests.acceptance.fateful_agent import PAUSE, TOKENS
 from tests.acceptance.preloaded import Nursery, Preloaded
-from tests.acceptance.server import eventually
 from tests.acceptance.together import together
 from tests.acceptance.wire import Exchange, request
 from tests.scale import rounds

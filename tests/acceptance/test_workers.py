@@ -17,10 +17,11 @@ import pytest
 
 from chat.protocol import sse
 from chat.testing.client import said
-from tests.acceptance.database import Database, Postgres, start_all
+from chat.testing.invariants import rows_of
+from chat.testing.readers import Reader
+from chat.testing.servers import eventually, start_all
+from tests.acceptance.database import Database, Postgres
 from tests.acceptance.preloaded import Nursery, Preloaded
-from tests.acceptance.readers import Reader
-from tests.acceptance.server import eventually
 from tests.acceptance.together import together
 
 pytestmark = pytest.mark.timeout(300)
@@ -214,12 +215,12 @@ def struck(request: pytest.FixtureRequest, postgres: Postgres, nursery: Nursery)
             assert eventually(lambda: worker.state() in ("", "Z", "X", "T")), f"{fault} was never reached"
             start_all(other)
             whole = reader.whole(LEASE + 15)
-            rows = database.rows_of(database.turns())
+            rows = rows_of(database.turns(), database.ask)
             if fault.endswith("pause"):
                 worker.send(signal.SIGCONT)
                 assert tiers.send(web, "t2", "/tokens 3 0").whole()
                 time.sleep(0.5)
-                assert rows == database.rows_of(database.turns()[:1]), "it wrote when it woke up"
+                assert rows == rows_of(database.turns()[:1], database.ask), "it wrote when it woke up"
             turn = database.sound()["t1"]
             assert turn.stream == whole
             return turn.status

@@ -17,9 +17,9 @@ import pytest
 
 from chat.management.commands.serve import DEMO
 from chat.testing.invariants import assert_database_is_sound
-from tests.acceptance.database import Database, Postgres, running
+from chat.testing.servers import Server, running
+from tests.acceptance.database import Database, Postgres
 from tests.acceptance.preloaded import Nursery, Preloaded
-from tests.acceptance.server import Server
 from tests.clients.driver import VERSIONS, Browser, Page, browser
 from tests.clients.oracle import expected
 

@@ -51,17 +51,6 @@ def load() -> Callable[[socket.socket], None]:
     return serve
 
 
-def die_at(point: str) -> None:
-    """Kill this process the first time that its turns come to ``point``."""
-    from chat.telemetry import commit_observers
-
-    def die(name: str) -> None:
-        if name == point:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    commit_observers.append(die)
-
-
 def bound(port: int = 0) -> socket.socket:
     """A socket on a port of loopback, which it shares with others that are made here."""
     sharing = socket.socket()
@@ -89,14 +78,15 @@ def fork(serve: Callable[[socket.socket], None], port: int, point: str) -> list[
 
 def forked(work: Callable[[], None], point: str, name: int | None = None) -> int:
     """Fork a process that does this; its sessions in the database have the name of the server that it belongs to."""
+    from chat.testing.faults import arm
+
     if pid := os.fork():
         return pid
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
     os.environ["PGAPPNAME"] = f"server {name or os.getpid()}"
-    if point:
-        die_at(point)
+    arm(point and f"{point}#1:kill")
     try:
         work()
     finally:

@@ -135,9 +135,7 @@ async def test_a_function_that_makes_an_agent_is_as_good_as_one(client: Client, 
 @pytest.mark.parametrize("robot", ["Patient"], indirect=True)
 async def test_a_stop_keeps_what_was_said_and_ends_within_a_second(client: Client, robot: str) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "QUESTION")) as stream:
-        async for event in stream.events():
-            if event.chunk and event.chunk["type"] == "text-delta":
-                break
+        await stream.until("text-delta")
         before = asyncio.get_running_loop().time()
         await client.request("POST", "/api/chat/t1/stop")
         await stream.body()

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from typing import Any
 
 import pytest
 
 from chat.models import Message, QuotaCounter, Turn
-from chat.testing.client import Client, Stream, said
+from chat.testing.client import Client, said
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
-
-
-async def until_text(stream: Stream) -> None:
-    async with aclosing(stream.events()) as events:
-        async for event in events:
-            assert event.chunk
-            if event.chunk["type"] == "text-delta":
-                return
 
 
 async def test_a_send_over_the_limit_is_429_and_says_which_and_when_it_resets(client: Client, settings: Any) -> None:
@@ -50,7 +41,7 @@ async def test_a_send_over_the_limit_is_429_and_says_which_and_when_it_resets(cl
 async def test_a_live_turn_is_not_stopped_for_one_that_may_not_begin(client: Client, settings: Any) -> None:
     settings.CHAT_QUOTA_TURNS_A_MINUTE = 1
     async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as stream:
-        await until_text(stream)
+        await stream.until("text-delta")
         refused = await client.request("POST", "/api/chat", said("t1", "/tokens 2 0", "m2", on_busy="stop"))
         assert refused.status == 429
         assert (await Turn.objects.aget()).status == "streaming"
@@ -75,7 +66,7 @@ async def test_a_queued_turn_waits_for_its_users_quota_and_runs_when_somebody_lo
 ) -> None:
     settings.CHAT_QUOTA_TURNS_A_MINUTE, settings.CHAT_LEASE_SECONDS = 1, 0.6
     async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as first:
-        await until_text(first)
+        await first.until("text-delta")
         waiting = asyncio.create_task(client.send("t1", "/tokens 2 0", "m2", on_busy="enqueue"))
         while await Turn.objects.acount() < 2:
             await asyncio.sleep(0.01)

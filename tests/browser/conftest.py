@@ -11,7 +11,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
 from tests.acceptance.postgres_owners import shared_folder
-from tests.acceptance.server import Server
+from tests.acceptance.server import DemoServer
 from tests.browser.cable import Cable
 from tests.browser.screen import Screen
 from tests.conftest import needed
@@ -35,8 +35,8 @@ reachable = pytest.fixture(scope="session")(shared_folder)
 
 
 @pytest.fixture(scope="session")
-def server(chromium: str, reachable: Path) -> Iterator[Server]:
-    server = Server(reachable, CHAT_ACCESS_CHECK_SECONDS=1)
+def server(chromium: str, reachable: Path) -> Iterator[DemoServer]:
+    server = DemoServer(reachable, CHAT_ACCESS_CHECK_SECONDS=1)
     try:
         server.start()
         yield server
@@ -89,7 +89,7 @@ async def page(browser: Browser, complaints: Complaints) -> AsyncIterator[Page]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def cookies(server: Server, browser: Browser) -> list[Any]:
+async def cookies(server: DemoServer, browser: Browser) -> list[Any]:
     """A session of the demo account: a login takes a second, and one test is enough to try it."""
     context = await browser.new_context()
     await Screen(await context.new_page(), server.url).log_in()
@@ -99,13 +99,13 @@ async def cookies(server: Server, browser: Browser) -> list[Any]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def screen(server: Server, page: Page, cookies: list[Any]) -> Screen:
+async def screen(server: DemoServer, page: Page, cookies: list[Any]) -> Screen:
     """The page, logged in."""
     return await _logged_in(page, cookies, server.url)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def cable(server: Server) -> AsyncIterator[Cable]:
+async def cable(server: DemoServer) -> AsyncIterator[Cable]:
     cable = Cable(server.port)
     await cable.mend()
     yield cable
@@ -145,9 +145,9 @@ async def window(browser: Browser, complaints: Complaints, cookies: list[Any]) -
 
 
 @pytest.fixture(scope="session")
-def neighbour(server: Server) -> Iterator[Server]:
+def neighbour(server: DemoServer) -> Iterator[DemoServer]:
     """Another process of the server, on the same database."""
-    neighbour = Server(server.folder, CHAT_DRAIN_SECONDS=0)
+    neighbour = DemoServer(server.folder, CHAT_DRAIN_SECONDS=0)
     try:
         neighbour.start()
         yield neighbour
@@ -156,7 +156,7 @@ def neighbour(server: Server) -> Iterator[Server]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def proxy(server: Server) -> AsyncIterator[Cable]:
+async def proxy(server: DemoServer) -> AsyncIterator[Cable]:
     """A proxy in front of the server that lets no WebSocket through."""
     proxy = Cable(server.port, sockets=False)
     await proxy.mend()

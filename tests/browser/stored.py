@@ -7,8 +7,8 @@ from typing import Any
 
 import psycopg
 
+from chat.testing.servers import Server
 from chatproject import embedded_postgres
-from tests.acceptance.server import Server
 from tests.browser.screen import Screen
 
 

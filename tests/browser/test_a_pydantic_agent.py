@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.acceptance.server import Server
+from tests.acceptance.server import DemoServer
 from tests.browser.screen import Screen
 
 
 @pytest.fixture(scope="module")
-def plugged(chromium: str, reachable: Path) -> Iterator[Server]:
-    server = Server(reachable / "plugged", CHAT_PYDANTIC_AGENT="tests.agents.robots.Careful")
+def plugged(chromium: str, reachable: Path) -> Iterator[DemoServer]:
+    server = DemoServer(reachable / "plugged", CHAT_PYDANTIC_AGENT="tests.agents.robots.Careful")
     server.folder.mkdir()
     try:
         server.start()
@@ -23,7 +23,7 @@ def plugged(chromium: str, reachable: Path) -> Iterator[Server]:
         server.stop()
 
 
-async def test_it_asks_on_the_page_before_it_sends_a_mail(plugged: Server, page: Page) -> None:
+async def test_it_asks_on_the_page_before_it_sends_a_mail(plugged: DemoServer, page: Page) -> None:
     screen = Screen(page, plugged.url)
     await screen.log_in()
     await screen.send("Write to Ann and Bob, and tell me the time.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from playwright.async_api import Browser, Page, Request, expect
 
-from tests.acceptance.server import Server
+from chat.testing.servers import Server
 from tests.browser.conftest import Complaints
 from tests.browser.screen import Screen
 from tests.browser.stored import history, rewrite

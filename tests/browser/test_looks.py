@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.acceptance.server import Server
+from chat.testing.servers import Server
 from tests.browser.conftest import Complaints
 from tests.browser.gallery import Gallery
 from tests.browser.screen import Screen

@@ -9,7 +9,7 @@ from playwright.async_api import Page, expect
 from pytest_django import Settings
 
 from chat.pages.views import conversation
-from tests.acceptance.server import Server
+from chat.testing.servers import Server
 from tests.browser.conftest import Complaints
 from tests.browser.screen import Screen
 

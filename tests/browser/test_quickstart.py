@@ -15,8 +15,9 @@ import psycopg
 import pytest
 from playwright.async_api import Browser, expect
 
+from chat.testing.servers import Server, free_port
 from chatproject import embedded_postgres
-from tests.acceptance.server import ROOT, Server, free_port
+from tests.acceptance.server import ROOT
 from tests.browser.conftest import Complaints
 from tests.browser.site import EXAMPLE, installed, until_up
 from tests.conftest import needed

@@ -18,7 +18,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, expect
 
 from chat.testing.client import said
-from tests.acceptance.server import ROOT, Server, free_port
+from chat.testing.servers import Server, free_port
+from tests.acceptance.server import ROOT
 from tests.browser.conftest import Complaints
 from tests.browser.site import EXAMPLE, installed, npm, until_up
 from tests.conftest import needed

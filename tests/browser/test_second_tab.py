@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.async_api import expect
 
-from tests.acceptance.server import Server
+from chat.testing.servers import Server
 from tests.browser.cable import Cable
 from tests.browser.conftest import Complaints, Window
 from tests.browser.screen import Screen

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from playwright.async_api import Page, expect
 
-from tests.acceptance.server import Server
+from chat.testing.servers import Server
 from tests.browser.screen import NUMBER, Screen
 
 

@@ -8,8 +8,8 @@ import re
 import psycopg
 from playwright.async_api import Locator, Route, expect
 
+from chat.testing.servers import Server
 from chatproject import embedded_postgres
-from tests.acceptance.server import Server
 from tests.browser.screen import Screen
 
 

@@ -18,7 +18,7 @@ from chat.models import CopilotChat, CopilotMessage, ReconcileMode
 from chat.store.drift import Finding, Kind
 from chat.store.reconcile import Step, reconcile
 from chat.store.reconcile_range import ALL, Range
-from tests.acceptance.cluster import test_database as database_of_this_test
+from tests.acceptance.cluster import database_of_this_test
 from tests.acceptance.server import ROOT
 
 CHECK, REPAIR, INSERT = ReconcileMode.CHECK, ReconcileMode.REPAIR, ReconcileMode.INSERT

@@ -9,10 +9,10 @@ import pytest
 from django.contrib.auth.models import AbstractUser
 from django.db import OperationalError, connection
 
-from benchmarks.history_data import BAD, Shape, fill
 from chat.store.scope import Scope
-from tests.acceptance.cluster import test_database as database_of_this_test
+from tests.acceptance.cluster import database_of_this_test
 from tests.copilot.chats import chat_with, element, mirror
+from tests.copilot.history_data import BAD, Shape, fill
 from tests.copilot.reconciling import (
     CHECK,
     CLEAN,

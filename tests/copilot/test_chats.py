@@ -183,9 +183,7 @@ async def test_a_fork_of_a_live_chat_has_no_live_turn(client: Client, asker: Sco
 async def test_deleting_a_chat_ends_its_live_turn(client: Client, asker: Scope) -> None:
     chat = await made(asker, "u1", "a1")
     async with client.stream("POST", "/api/copilot/chat", body(chat, "/tokens 9999 5", "m1")) as stream:
-        async for event in stream.events():
-            if event.chunk and event.chunk["type"] == "text-delta":
-                break
+        await stream.until("text-delta")
         assert (await client.request("DELETE", f"{CHATS}{chat}/")).status == 204
         rest = [event.chunk async for event in stream.events()]
     assert rest[-2:] == [{"type": "abort"}, None]
@@ -203,9 +201,7 @@ async def test_a_turn_that_does_not_end_before_its_chat_is_gone_leaves_a_usage_r
     settings.CHAT_AGENT = "tests.turns.agents.Stubborn"
     chat = await made(asker)
     async with client.stream("POST", "/api/copilot/chat", body(chat, "Hello", "m1")) as stream:
-        async for event in stream.events():
-            if event.chunk and event.chunk["type"] == "text-delta":
-                break
+        await stream.until("text-delta")
         assert (await client.request("DELETE", f"{CHATS}{chat}/")).status == 204
         await asyncio.wait_for(stream.body(), 10)
     assert [usage.source async for usage in TokenUsage.objects.all()] == ["missing"]

@@ -12,23 +12,12 @@ from django.db import connection
 from chat.models import CopilotChat, TokenUsage, Turn
 from chat.store.crossing import in_thread
 from chat.store.scope import Scope
-from chat.testing.client import Client, Stream
+from chat.testing.client import Client
 from chat.testing.held import held_at
 from chat.turns.recover import recover_expired
 from tests.copilot.turns import assert_shown_is_stored, body, ended, made, send, sound, stored
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
-
-
-async def until_the_first_word(stream: Stream) -> list[dict[str, Any]]:
-    """Read the stream so far: the chunks up to the first text, which are committed."""
-    chunks = []
-    async for event in stream.events():
-        assert event.chunk is not None
-        chunks.append(event.chunk)
-        if event.chunk["type"] == "text-delta":
-            return chunks
-    raise AssertionError("the stream ended without a word")
 
 
 @pytest.mark.parametrize("named", ["chatId", "streamId"])
@@ -37,7 +26,7 @@ async def test_a_stop_keeps_what_was_said(client: Client, asker: Scope, named: s
     chat = await made(asker)
     names = {"chatId": str(chat), "streamId": "m1"}
     async with client.stream("POST", "/api/copilot/chat", body(chat, "/tokens 500 5", "m1")) as stream:
-        await until_the_first_word(stream)
+        await stream.until("text-delta")
         stopping = await client.request("POST", "/api/copilot/chat/stop", {named: names[named]})
         assert (stopping.status, stopping.json()["status"]) == (202, "stopping")
     turn = await ended(stopping.json()["turn"])
@@ -69,7 +58,7 @@ async def test_a_turn_that_is_stopped_before_its_first_word_leaves_no_answer(
 async def test_what_a_dead_process_has_shown_is_kept(client: Client, asker: Scope, settings: Any) -> None:
     chat = await made(asker, "u1", "a1")
     async with client.stream("POST", "/api/copilot/chat", body(chat, "/hang", "m1")) as stream:
-        events = await until_the_first_word(stream)
+        events = await stream.until("text-delta")
         await Turn.objects.aupdate(heartbeat_at="2020-01-01T00:00Z")
         pk = (await Turn.objects.aget()).pk
         assert await sync_to_async(recover_expired)() == [pk]
@@ -84,7 +73,7 @@ async def test_what_a_dead_process_has_shown_is_kept(client: Client, asker: Scop
 async def test_a_send_that_meets_an_expired_lease_recovers_that_turn_first(client: Client, asker: Scope) -> None:
     chat = await made(asker)
     async with client.stream("POST", "/api/copilot/chat", body(chat, "/hang", "m1")) as stream:
-        await until_the_first_word(stream)
+        await stream.until("text-delta")
         await Turn.objects.aupdate(heartbeat_at="2020-01-01T00:00Z")
         second = await send(client, chat, "/tokens 2 0", "m2")
         assert second.status == 200

@@ -10,7 +10,6 @@ from chat.models import CopilotChat, Turn
 from chat.store.scope import Scope
 from chat.testing.client import Client, said
 from tests.copilot.turns import body, made, send
-from tests.turns.test_busy import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 
@@ -19,7 +18,7 @@ async def test_turns_of_chats_and_threads_are_counted_together(client: Client, a
     settings.CHAT_QUOTA_LIVE_TURNS = 1
     one, other = await made(asker), await made(asker)
     async with client.stream("POST", "/api/copilot/chat", body(one, "/hang", "m1")) as stream:
-        await until(stream, "text-delta")
+        await stream.until("text-delta")
         for path, content in (("/api/copilot/chat", body(other, "Hello", "m2")), ("/api/chat", said("t1", "Hello"))):
             refused = await client.request("POST", path, content)
             assert refused.status == 429

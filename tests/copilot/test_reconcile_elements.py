@@ -9,12 +9,12 @@ import psycopg
 import pytest
 from django.contrib.auth.models import AbstractUser
 
-from benchmarks.history_data import Shape, fill
 from chat.models import CopilotChat, CopilotMessage
 from chat.store.drift import Kind
 from chat.store.scope import Scope
-from tests.acceptance.cluster import test_database as database_of_this_test
+from tests.acceptance.cluster import database_of_this_test
 from tests.copilot.chats import chat_with, element, elements, mirror
+from tests.copilot.history_data import Shape, fill
 from tests.copilot.reconciling import (
     CHECK,
     CLEAN,

@@ -14,14 +14,14 @@ import pytest
 from django.contrib.auth.models import AbstractUser
 from django.db import connection
 
-from benchmarks.history_data import Shape, fill
 from chat.models import CopilotChat, ReconcileRun
 from chat.store import locked_chats, reconcile
 from chat.store.drift import Kind
 from chat.store.scope import Scope
-from tests.acceptance.cluster import test_database as database_of_this_test
+from tests.acceptance.cluster import database_of_this_test
 from tests.acceptance.server import ROOT
 from tests.copilot.chats import chat_with, mirror
+from tests.copilot.history_data import Shape, fill
 from tests.copilot.reconciling import (
     CHECK,
     CLEAN,

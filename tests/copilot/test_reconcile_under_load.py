@@ -25,7 +25,7 @@ from chat.models import CopilotChat, ReconcileRun
 from chat.store import copilot
 from chat.store.drift import Kind
 from chat.store.scope import Scope
-from tests.acceptance.cluster import test_database as database_of_this_test
+from tests.acceptance.cluster import database_of_this_test
 from tests.acceptance.server import ROOT
 from tests.copilot.chats import chat_with, element
 from tests.copilot.reconciling import (

@@ -11,7 +11,8 @@ from chat.testing.client import Client, said
 from chat.testing.double_sends import assert_one_turn, double_send, double_send_over
 from chat.testing.invariants import EndedTurn
 from chat.testing.scripted import Pause, script_of
-from tests.acceptance.database import Postgres, running
+from chat.testing.servers import running
+from tests.acceptance.database import Postgres
 from tests.acceptance.preloaded import Nursery, Preloaded
 from tests.scale import rounds
 

@@ -12,9 +12,10 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from chat.testing.client import said
-from tests.acceptance.database import Database, Postgres, running
-from tests.acceptance.readers import Reader
-from tests.acceptance.server import Server, eventually, free_port
+from chat.testing.readers import Reader
+from chat.testing.servers import eventually, free_port, running
+from tests.acceptance.database import Database, Postgres
+from tests.acceptance.server import DemoServer as Server
 from tests.conftest import needed
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(180)]

@@ -51,9 +51,7 @@ async def test_a_reader_that_does_not_read_is_dropped_and_resumes_with_what_it_m
 async def test_a_reader_that_does_not_read_is_dropped_also_while_nothing_is_said(client: Client, settings: Any) -> None:
     settings.CHAT_KEEP_ALIVE_SECONDS = 0.1
     async with client.stream("POST", "/api/chat", said("t1", "/hang")) as other:
-        async for event in other.events():
-            if event.chunk and event.chunk["type"] == "text-delta":
-                break
+        await other.until("text-delta")
         async with client.stream("GET", "/api/chat/t1/stream", takes=1) as stuck:  # the next piece is a keep-alive
             received = await asyncio.wait_for(stuck.body(), 5)
         assert received.endswith(b"\n\n")

@@ -18,7 +18,7 @@ from chat.store.sql import listen_parameters
 from chat.store.stream_log import STOP_CHANNEL, LogRow, append
 from chat.store.threads import open_thread
 from chat.store.turns import StoredTurn
-from chat.testing.client import Client, Stream, said
+from chat.testing.client import Client, said
 from chat.testing.invariants import assert_invariants
 from chat.turns.recover import recover_expired
 from chat.turns.run import live_turns, start_run
@@ -27,20 +27,9 @@ from tests.folded import assert_log_is_stored, assert_shown_is_stored
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 
 
-async def until(stream: Stream, kind: str) -> list[dict[str, Any]]:
-    """The chunks of a stream up to the first of a kind."""
-    chunks = []
-    async for event in stream.events():
-        assert event.chunk
-        chunks.append(event.chunk)
-        if event.chunk["type"] == kind:
-            return chunks
-    raise AssertionError(f"no {kind}")
-
-
 async def test_a_client_that_aborts_and_sends_the_next_message_stops_the_abandoned_turn(client: Client) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "/tokens 2000 5", "m1")) as stream:
-        await until(stream, "text-delta")
+        await stream.until("text-delta")
     body = said("t1", "/tokens 2 0", "m2")
     body["messages"] = [
         {"id": "m1", "role": "user", "parts": [{"type": "text", "text": "/tokens 2000 5"}]},
@@ -57,7 +46,7 @@ async def test_a_client_that_aborts_and_sends_the_next_message_stops_the_abandon
 @pytest.mark.parametrize(("on_busy", "status"), [("stop", 200), ("reject", 409), (None, 409)])
 async def test_on_busy_decides(client: Client, on_busy: str | None, status: int) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as stream:
-        await until(stream, "text-delta")
+        await stream.until("text-delta")
         keys = {"on_busy": on_busy} if on_busy else {}
         second = await client.send("t1", "/tokens 2 0", "m2", **keys)
         assert second.status == status
@@ -67,7 +56,7 @@ async def test_on_busy_decides(client: Client, on_busy: str | None, status: int)
 async def test_a_page_gets_all_it_needs_in_one_answer(client: Client) -> None:
     await client.send("t1", "/tokens 2 0", "m0")
     async with client.stream("POST", "/api/chat", said("t1", "/tokens 60 5", "m1")) as stream:
-        await until(stream, "text-delta")
+        await stream.until("text-delta")
         state = (await client.request("GET", "/api/threads/t1/state/")).json()
         assert [message["role"] for message in state["messages"]] == ["user", "assistant", "user"]
         turn = state["turn"]
@@ -125,7 +114,7 @@ def dead_turn(asker: Scope, chunks: list[bytes], turn_id: str = "dead") -> Store
         user_message=NewUserMessage([{"type": "text", "text": "Hello"}]),
     )
     if chunks:
-        append([LogRow(turn.pk, turn.epoch, 1, chunks)], "elsewhere")
+        append([LogRow(turn.pk, turn.epoch, 1, [chunks[0] % turn.assistant_message_id, *chunks[1:]])], "elsewhere")
     with connection.cursor() as cursor:
         cursor.execute("UPDATE chat_turns SET heartbeat_at = heartbeat_at - interval '1 hour' WHERE id = %s", [turn.pk])
     return turn
@@ -163,7 +152,7 @@ async def test_a_send_that_meets_a_dead_turn_ends_it_first(client: Client, asker
 
 async def test_a_run_whose_turn_was_taken_over_stops_and_writes_nothing(client: Client) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "/tokens 5000 2")) as stream:
-        await until(stream, "text-delta")
+        await stream.until("text-delta")
         turn = await Turn.objects.aget()
         with_lease_out = "UPDATE chat_turns SET heartbeat_at = heartbeat_at - interval '1 hour'"
         await sync_to_async(lambda: connection.cursor().execute(with_lease_out))()

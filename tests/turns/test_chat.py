@@ -11,8 +11,9 @@ from asgiref.sync import sync_to_async
 from chat.models import Message, Thread, TokenUsage, Turn
 from chat.streams.hub import find_stream
 from chat.testing.client import Client, said
+from chat.testing.held import held_at
 from chat.testing.invariants import assert_invariants
-from tests.folded import assert_shown_is_stored
+from tests.folded import assert_log_is_stored, assert_shown_is_stored
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 
@@ -114,13 +115,17 @@ async def test_a_reader_that_hangs_up_after_the_third_chunk_leaves_a_whole_turn(
 
 
 async def test_a_client_that_hangs_up_before_anything_is_answered_leaves_a_whole_turn(client: Client) -> None:
-    task = asyncio.create_task(client.send("t1", "/tokens 5 1"))
-    await asyncio.sleep(0.01)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    await asyncio.sleep(0.3)
-    async for turn in Turn.objects.all():
-        assert (await ended(turn.pk)).status == "completed"
+    with held_at("begin:after") as (reached, released):
+        send = asyncio.create_task(client.send("t1", "/tokens 5 1"))
+        await asyncio.to_thread(reached.wait)
+        send.cancel()
+        await asyncio.sleep(0.1)
+        released.set()
+        with pytest.raises(asyncio.CancelledError):
+            await send
+    turn = await ended((await Turn.objects.aget()).pk)
+    await assert_log_is_stored(turn.pk)
+    assert turn.status == "completed"
     await sync_to_async(assert_invariants)()
 
 
@@ -183,15 +188,9 @@ async def test_the_same_message_id_with_another_text_is_a_conflict(client: Clien
 
 async def test_a_stop_keeps_what_was_shown(client: Client) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "/hang")) as stream:
-        events = stream.events()
-        chunks = []
-        async for event in events:
-            assert event.chunk
-            chunks.append(event.chunk)
-            if event.chunk["type"] == "text-delta":
-                break
+        chunks = await stream.until("text-delta")
         stopped = await client.request("POST", "/api/chat/t1/stop")
-        chunks += [event.chunk async for event in events if event.chunk]
+        chunks += await stream.until("abort")
     turn = await assert_shown_is_stored(chunks)
 
     assert (stopped.status, stopped.json()["turn"]) == (202, turn.pk)

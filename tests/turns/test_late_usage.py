@@ -69,12 +69,9 @@ tasks: list[asyncio.Task[None]] = []
 async def stopped_turn(client: Client) -> TokenUsage:
     """The usage row of a turn that was stopped, once it is not an estimate any more."""
     async with client.stream("POST", "/api/chat", said("t1", "Hello", "m1")) as stream:
-        async for event in stream.events():
-            assert event.chunk
-            if event.chunk["type"] == "text-delta":
-                await client.request("POST", "/api/chat/t1/stop")
-            elif event.chunk["type"] == "abort":
-                break
+        await stream.until("text-delta")
+        await client.request("POST", "/api/chat/t1/stop")
+        await stream.until("abort")
     assert (await TokenUsage.objects.aget()).source == "estimated"
     deadline = asyncio.get_running_loop().time() + 10
     while (usage := await TokenUsage.objects.aget()).source == "estimated":

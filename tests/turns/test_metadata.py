@@ -12,7 +12,6 @@ from chat.models import Message, Turn
 from chat.testing.client import Client, said
 from chat.turns.recover import recover_expired
 from tests.folded import assert_shown_is_stored
-from tests.turns.test_busy import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 
@@ -44,7 +43,7 @@ async def test_an_answer_tells_its_model_timing_finish_reason_and_usage(
 async def test_a_stopped_answer_that_never_spoke_tells_no_first_chunk(client: Client, settings: Any) -> None:
     settings.CHAT_AGENT = "tests.turns.agents.Patient"
     async with client.stream("POST", "/api/chat", said("t1", "Hello")) as stream:
-        await until(stream, "data-assistant-message-id")
+        await stream.until("data-assistant-message-id")
         await client.request("POST", "/api/chat/t1/stop", {})
         await stream.body()
     message = await Message.objects.aget(role="assistant")
@@ -55,7 +54,7 @@ async def test_a_stopped_answer_that_never_spoke_tells_no_first_chunk(client: Cl
 
 async def test_an_answer_whose_process_died_tells_what_is_known_of_it(client: Client) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "/hang")) as stream:
-        await until(stream, "text-delta")
+        await stream.until("text-delta")
         await Turn.objects.aupdate(epoch=2, heartbeat_at="2026-01-01T00:00:00Z")
         await sync_to_async(recover_expired)()
         await stream.body()

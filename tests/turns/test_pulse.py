@@ -98,9 +98,7 @@ async def test_the_pulse_of_a_loop_that_is_gone_beats_for_the_one_that_came_afte
 
 async def test_the_live_turn_of_a_deleted_thread_is_stopped(client: Client) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as stream:
-        async for event in stream.events():
-            if event.chunk and event.chunk["type"] == "text-delta":
-                break
+        await stream.until("text-delta")
         assert (await client.request("DELETE", "/api/threads/t1/")).status == 204
         await stream.body()
     turn = await Turn.objects.aget()

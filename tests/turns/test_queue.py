@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from contextlib import aclosing
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db.models.functions import Now
 
 from chat.models import Message, Turn
 from chat.store import queue
@@ -15,21 +15,13 @@ from chat.store.begin import NewUserMessage, begin_turn
 from chat.store.queue import enqueue_turn
 from chat.store.scope import Scope
 from chat.store.threads import open_thread
-from chat.testing.client import Client, Response, Stream, said
+from chat.testing.client import Client, Response, said
 from chat.testing.invariants import assert_invariants
 from chat.turns.heartbeat import stop_heartbeat
 from chat.turns.runner import move_on
 from tests.folded import assert_shown_is_stored
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
-
-
-async def until(stream: Stream, kind: str) -> None:
-    async with aclosing(stream.events()) as events:
-        async for event in events:
-            assert event.chunk
-            if event.chunk["type"] == kind:
-                return
 
 
 async def queued(client: Client, number: int) -> list[dict[str, object]]:
@@ -48,7 +40,7 @@ def wait_behind(client: Client, message_id: str, text: str = "/tokens 2 0") -> a
 
 async def test_queued_turns_run_in_their_order_each_with_the_history_of_its_moment(client: Client) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "/tokens 2000 5", "m1")) as first:
-        await until(first, "text-delta")
+        await first.until("text-delta")
         second = wait_behind(client, "m2")
         await queued(client, 1)
         third = wait_behind(client, "m3")
@@ -69,7 +61,7 @@ async def test_queued_turns_run_in_their_order_each_with_the_history_of_its_mome
 
 async def test_a_retry_of_a_queued_send_waits_for_the_same_turn(client: Client) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as first:
-        await until(first, "text-delta")
+        await first.until("text-delta")
         once, again = wait_behind(client, "m2"), wait_behind(client, "m2")
         await queued(client, 1)
         other = await client.send("t1", "something else", "m2", on_busy="enqueue")
@@ -81,7 +73,7 @@ async def test_a_retry_of_a_queued_send_waits_for_the_same_turn(client: Client) 
 
 async def test_a_queued_turn_can_be_cancelled_and_its_reader_comes_to_an_end(client: Client) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as first:
-        await until(first, "text-delta")
+        await first.until("text-delta")
         waiting = wait_behind(client, "m2")
         [turn] = await queued(client, 1)
         path = f"/api/turns/{turn['turn']}"
@@ -102,7 +94,7 @@ async def test_a_queued_turn_can_be_cancelled_and_its_reader_comes_to_an_end(cli
 async def test_no_client_can_write_the_answer_of_a_turn_that_waits(client: Client) -> None:
     """It has no shell yet: the answer would stand before its question."""
     async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as first:
-        await until(first, "text-delta")
+        await first.until("text-delta")
         second = wait_behind(client, "m2")
         await queued(client, 1)
         body = {"role": "assistant", "turn_id": "m2", "content": "Me first."}
@@ -115,7 +107,7 @@ async def test_no_client_can_write_the_answer_of_a_turn_that_waits(client: Clien
 
 async def test_another_users_queued_turn_cannot_be_stopped(client: Client, other_client: Client) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as first:
-        await until(first, "text-delta")
+        await first.until("text-delta")
         waiting = wait_behind(client, "m2")
         [turn] = await queued(client, 1)
         refused = await other_client.request("POST", f"/api/turns/{turn['turn']}/stop")
@@ -127,7 +119,7 @@ async def test_another_users_queued_turn_cannot_be_stopped(client: Client, other
 async def test_a_full_queue_refuses_and_writes_nothing(client: Client, settings: object) -> None:
     settings.CHAT_MAX_QUEUED_TURNS = 1  # type: ignore[attr-defined]
     async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as first:
-        await until(first, "text-delta")
+        await first.until("text-delta")
         waiting = wait_behind(client, "m2")
         await queued(client, 1)
         refused = await client.send("t1", "Hello", "m3", on_busy="enqueue")
@@ -171,7 +163,7 @@ async def test_nothing_is_left_waiting_when_the_busy_turn_ends_at_the_same_insta
 
 async def test_who_stops_a_turn_is_heard_before_those_that_wait(client: Client) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as first:
-        await until(first, "text-delta")
+        await first.until("text-delta")
         waiting = wait_behind(client, "m2")
         await queued(client, 1)
         stopping = await client.send("t1", "/tokens 1 0", "m3", on_busy="stop")
@@ -188,7 +180,7 @@ async def test_nobody_overtakes_a_queue_that_waits_for_its_promotion(client: Cli
         new = NewUserMessage([{"type": "text", "text": "/tokens 2 0"}], "m2")
         begin_turn(asker, thread, "m1", fingerprint="", request={}, user_message=new)
         assert enqueue_turn(asker, thread, "m2", fingerprint="", request={}, user_message=new, most=5)
-        Turn.objects.filter(turn_id="m1").update(status="stopped")
+        Turn.objects.filter(turn_id="m1").update(status="stopped", finished_at=Now())
 
     await sync_to_async(left_behind)()
     refused = await client.send("t1", "/tokens 1 0", "m3")
@@ -227,7 +219,7 @@ async def test_one_thread_that_cannot_go_on_keeps_no_other_from_it(
 
 async def test_deleting_a_thread_ends_what_waits_in_it(client: Client) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as first:
-        await until(first, "text-delta")
+        await first.until("text-delta")
         waiting = wait_behind(client, "m2")
         await queued(client, 1)
         await client.request("DELETE", "/api/threads/t1/")

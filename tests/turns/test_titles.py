@@ -13,7 +13,6 @@ from chat.agents.demo import DemoAgent
 from chat.models import Thread, TokenUsage
 from chat.testing.client import Client, said
 from tests.folded import assert_shown_is_stored
-from tests.turns.test_busy import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 
@@ -184,7 +183,7 @@ async def test_a_person_who_names_the_thread_while_the_agent_thinks_is_right(
 
     entitled(make)
     async with client.stream("POST", "/api/chat", said("t1", "/hang")) as stream:
-        await until(stream, "text-delta")
+        await stream.until("text-delta")
         assert (await client.request("PATCH", "/api/threads/t1/", {"title": "Mine"})).status == 200
         named.set()
         await over.wait()

@@ -14,7 +14,6 @@ from chat.testing.client import Client, said
 from chat.testing.invariants import assert_invariants
 from chat.turns.recover import recover_expired
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
-from tests.turns.test_busy import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained"), pytest.mark.timeout(180)]
 
@@ -99,7 +98,7 @@ async def test_an_answer_that_comes_to_nothing_leaves_the_first_current(
     one = (await answers())[0]
     async with client.stream("POST", "/api/chat", again(name=str(one.pk))) as stream:
         if how != "fails":
-            chunks = await until(stream, "data-assistant-message-id")
+            chunks = await stream.until("data-assistant-message-id")
             turn = next(chunk["data"]["turn"] for chunk in chunks if chunk["type"] == "data-turn")
         if how == "is stopped empty":
             await client.request("POST", "/api/chat/t1/stop", {})
@@ -125,7 +124,7 @@ async def test_while_another_answer_is_made_the_stream_tells_it_and_the_history_
     await sent(client, said("t1", "/tokens 1 0", "m1"))
     await Message.objects.filter(role="user").aupdate(parts=[{"type": "text", "text": "/hang"}])
     async with client.stream("POST", "/api/chat", again()) as stream:
-        chunks = await until(stream, "text-delta")
+        chunks = await stream.until("text-delta")
         late = next(chunk["messageId"] for chunk in chunks if chunk["type"] == "start")
         assert await current(client) == ["u: /hang"]
         state = (await client.request("GET", "/api/threads/t1/state/")).json()
@@ -146,7 +145,7 @@ async def test_a_question_without_an_answer_is_answered(client: Client, settings
     assert turn.status == "completed"
     assert len(await current(client)) == 2
     await Message.objects.filter(role="assistant").adelete()
-    await sent(client, again())
+    assert (await client.request("POST", "/api/chat", again())).chunks()[-1]["type"] == "finish"
     assert len(await current(client)) == 2
 
 
@@ -179,7 +178,7 @@ async def test_a_retried_edit_is_the_same_turn_and_the_next_edit_of_the_old_name
 
 async def test_an_edit_while_the_answer_is_made_stops_it(client: Client) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as stream:
-        await until(stream, "text-delta")
+        await stream.until("text-delta")
         await sent(client, edited("/tokens 2 0", "m1"))
     assert await current(client) == ["u: /tokens 2 0", "a: w1 w2"]
     assert [turn.status async for turn in Turn.objects.order_by("pk")] == ["stopped", "completed"]
@@ -190,7 +189,7 @@ async def test_a_restore_waits_for_no_live_turn(client: Client) -> None:
     await sent(client, again())
     one, _ = await answers()
     async with client.stream("POST", "/api/chat", said("t1", "/hang", "m2")) as stream:
-        await until(stream, "text-delta")
+        await stream.until("text-delta")
         refused = await client.request("POST", f"/api/messages/{one.pk}/restore/", {})
         assert (refused.status, refused.json()["error"]["code"]) == (409, "thread_busy")
 

@@ -61,10 +61,7 @@ async def test_an_agent_that_fails_because_it_is_stopped_has_not_failed_its_turn
 @override_settings(CHAT_AGENT="tests.turns.agents.Stubborn")
 async def test_an_agent_that_ignores_its_stop_is_left_behind_and_adds_nothing(client: Client) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "Hello", "m1")) as stream:
-        async with aclosing(stream.events()) as events:
-            async for event in events:
-                if event.chunk and event.chunk["type"] == "text-delta":
-                    break
+        await stream.until("text-delta")
         await client.request("POST", "/api/chat/t1/stop")
         await stream.body()
     turn = await Turn.objects.aget(turn_id="m1")

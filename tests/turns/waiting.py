@@ -7,9 +7,8 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from chat.models import Message, ToolApproval, Turn
-from chat.protocol.fold import fold
 from chat.testing.client import Client, Response
-from tests.unit.part_shapes import assert_valid_parts
+from chat.testing.invariants import folded
 
 Chunks = list[dict[str, Any]]
 
@@ -32,9 +31,7 @@ async def turn_of(chunks: Chunks) -> Turn:
 def assert_parked(turn: Turn, chunks: Chunks) -> None:
     """What was shown so far is what is stored so far; each prefix is valid; nothing is held for the turn."""
     parts = Message.objects.get(thread_id=turn.thread_id, turn_id=turn.turn_id, role="assistant").parts
-    assert fold(chunks) == parts
-    for length in range(len(chunks)):
-        assert_valid_parts(fold(chunks[:length]))
+    assert folded(chunks, prefixes=True)[0] == parts
     assert (turn.heartbeat_at, turn.finished_at, turn.last_seq) == (None, None, len(chunks))
 
 

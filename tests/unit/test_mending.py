@@ -13,8 +13,8 @@ from chat.protocol.history import model_history
 from chat.protocol.mending import UNREADABLE, mend, read_stored
 from chat.protocol.sanitize import MAX_DEPTH
 from chat.protocol.tool_calls import NO_RESULT
+from chat.testing.part_shapes import assert_valid_part
 from tests.scale import rounds
-from tests.unit.part_shapes import assert_valid_part
 from tests.unit.provider_rules import assert_providers_accept
 from tests.unit.stored_parts import BROKEN_PARTS
 from tests.unit.strategies import canonical_logs

@@ -14,7 +14,7 @@ from chat.protocol.canonical import Canonical
 from chat.protocol.chunks import Chunk, defect
 from chat.protocol.fold import AssistantContentBuilder, fold
 from chat.protocol.replay import coalesce, replay
-from tests.unit.part_shapes import assert_valid_parts
+from chat.testing.part_shapes import assert_valid_parts
 from tests.unit.strategies import ANY_TEXT, ENDINGS, VERDICTS, agent_output, canonical_logs, decided, make_canonical
 
 often = settings(

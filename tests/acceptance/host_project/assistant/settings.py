@@ -25,6 +25,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "chat",
+    "chat.testing.faults.Faults",
 ]
 AUTH_USER_MODEL = "people.Person"
 MIDDLEWARE = [
@@ -40,6 +41,7 @@ MIDDLEWARE = [
     "assistant.gateway.StampMiddleware",
 ]
 ROOT_URLCONF = "assistant.urls"
+ASGI_APPLICATION = "assistant.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -90,6 +92,7 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
     "PAGE_SIZE": 3,
 }
+CHAT_LEASE_SECONDS = 3
 CHAT_AUTHENTICATION_CLASSES = [
     "assistant.gateway.Badge",
     "chat.access.authentication.SessionOrOrigin",
