@@ -179,7 +179,7 @@ def _history(backfills: list[Backfill]) -> list[str]:
         for one in backfills
     ]
     return [
-        f"{backfills[0].messages:,} messages of about 1 KB in JSONB arrays (`benchmarks/history_data.py`), carried "
+        f"{backfills[0].messages:,} messages of about 1 KB in JSONB arrays (`tests/copilot/history_data.py`), carried "
         "over into an empty table with the same columns and indexes; then the same with one element in a hundred that "
         "is bad (no object, no id, no role, no time). The loop is a Django data migration as it is usually written.",
         _table(["", "messages/s", "WAL", "with bad elements"], rows),
