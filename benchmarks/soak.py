@@ -52,6 +52,11 @@ class Times:
     whole: float
 
     @property
+    def hurry(self) -> float:
+        """For how long, at first, nobody pauses: so that caches, pools and malloc's arenas come to their size."""
+        return self.whole / 6
+
+    @property
     def look(self) -> float:
         return min(15.0, max(1.0, self.whole / 240))
 
@@ -92,7 +97,7 @@ class Soak:
         self.stage, self.times = stage, times
         self.dsn = stage.database()
         settings = {"CHAT_AGENT": "", "DATABASE_URL": self.dsn, "LOG_FORMAT": "json", "LOG_LEVEL": "WARNING"}
-        settings["SECURE_SSL_REDIRECT"] = "0"
+        settings |= {"SECURE_SSL_REDIRECT": "0", "MALLOC_ARENA_MAX": "2"}  # as the image has it
         self.servers = [Server(stage.folder, prepared=True, **{**PRODUCTION, **settings}) for _ in range(SLOTS)]
         self.place = Place([one.url for one in self.servers], stage.token, [False] * SLOTS, [0] * SLOTS)
         self.samples: list[Sample] = []
@@ -155,7 +160,7 @@ class Soak:
         return not self.over.is_set()
 
     async def _visit(self, visitor: Visitor) -> None:
-        while await self._goes_on(random.expovariate(1 / self.pause)):
+        while await self._goes_on(random.expovariate(1 / self.pause) if self.now > self.times.hurry else 0):
             await visitor.act()
 
     async def _watch(self) -> None:
@@ -164,7 +169,7 @@ class Soak:
             pids = {slot: one.process.pid for slot, one in enumerate(self.servers) if one.alive() and one.process}
             used = await asyncio.to_thread(self.work.look, list(pids.values()))
             cores, last = used / (self.now - last), self.now
-            if self.samples and self.now < self.times.whole / 4:  # from then on as it has turned out
+            if self.times.hurry < self.now < self.times.whole / 4:  # from then on as it has turned out
                 self.pause = min(30.0, max(0.05, self.pause * min(1.3, max(0.77, cores / wanted))))
             acts = self.place.acts.total()
             self.samples.append(await asyncio.to_thread(look, self.now, self.dsn, pids, acts))

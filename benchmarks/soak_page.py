@@ -22,8 +22,9 @@ Python {python}, commit {commit}. Two of the servers are killed with `kill -9` a
 the first one lives on, and its memory is the one that is fitted, over all but the first quarter. Visitors send, retry,
 read along over SSE and WebSocket in other processes, stop, regenerate, edit, decide, attach, search and delete, in
 threads and copilot chats; each turn is read again from its start at some other server and must be the same bytes.
-`prune_streams`, `purge_threads`, `reconcile_messages` and `recover_turns` run in turns beside it. The pause between two
-acts is set in the first quarter, so that servers and PostgreSQL use a fifth of the machine.
+`prune_streams`, `purge_threads`, `reconcile_messages` and `recover_turns` run in turns beside it. In the first sixth
+nobody pauses, so that caches and pools come to their size; up to the quarter the pause between two acts is set, so that
+servers and PostgreSQL use a fifth of the machine.
 """
 
 

@@ -51,7 +51,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The current version of a message that a client named."""
+    """A message that a client named, as it is current, or one that a turn has made."""
 
     id: int
     role: str
@@ -77,6 +77,14 @@ def current_version(scope: Scope, thread_id: uuid.UUID, name: str | None) -> Fou
     if found is None:
         raise MessageNotFound
     return Found(**found)
+
+
+def message_of(scope: Scope, thread_id: uuid.UUID, turn_id: str, role: str) -> Found | None:
+    """The message of this role that a turn has made, whether current or replaced since: what a retry of the turn is
+    about.
+    """
+    found = row(FIND.format(named=MADE), thread=thread_id, scope_user=scope.user_id, turn_id=turn_id, role=role)
+    return None if found is None else Found(**found)
 
 
 def answer_of(scope: Scope, asked: Found) -> Found | None:
@@ -180,13 +188,14 @@ SELECT v.id, v.role, v.parent_id AS parent, coalesce(v.version_of_id, v.id) AS f
   FROM chat_messages v
   JOIN chat_threads ON chat_threads.id = v.thread_id
   LEFT JOIN chat_turns t ON t.thread_id = v.thread_id AND t.turn_id = v.turn_id
- WHERE {{named}} AND v.is_current AND v.deleted_at IS NULL AND {VISIBLE_THREAD}
+ WHERE {{named}} AND v.deleted_at IS NULL AND {VISIBLE_THREAD}
  ORDER BY v.id DESC LIMIT 1
 """
-LAST = "v.thread_id = %(thread)s"
-CHILD = "v.parent_id = %(asked)s"
+MADE = "v.thread_id = %(thread)s AND v.turn_id = %(turn_id)s AND v.role = %(role)s"
+LAST = "v.is_current AND v.thread_id = %(thread)s"
+CHILD = "v.is_current AND v.parent_id = %(asked)s"
 # The id that the server gave it goes before a client's name that looks like one.
-NAMED = """v.thread_id = %(thread)s AND coalesce(v.version_of_id, v.id) = (
+NAMED = """v.is_current AND v.thread_id = %(thread)s AND coalesce(v.version_of_id, v.id) = (
        SELECT coalesce(n.version_of_id, n.id) FROM chat_messages n
         WHERE n.thread_id = %(thread)s AND (n.id = %(id)s OR n.client_id = %(name)s)
         ORDER BY n.id = %(id)s DESC, n.id DESC LIMIT 1)"""

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from chat import conf
-from chat.errors import Contention, InvalidInput, ThreadBusy
+from chat.errors import Contention, InvalidInput, MessageNotFound, ThreadBusy
 from chat.models import Trigger
 from chat.protocol.requests import ChatBody, UserMessage, fingerprint
 from chat.store.begin import NewUserMessage, begin_turn
@@ -16,7 +16,7 @@ from chat.store.scope import Scope
 from chat.store.sql import ATTEMPTS
 from chat.store.threads import find_thread
 from chat.store.turns import StoredTurn
-from chat.store.versions import Revision, answer_of, current_version
+from chat.store.versions import Found, Revision, answer_of, current_version, message_of
 from chat.telemetry import commit
 from chat.turns.recover import recover_expired
 from chat.turns.runner import itself, runner
@@ -31,7 +31,7 @@ def begin_edit(scope: Scope, body: ChatBody, message: UserMessage) -> StoredTurn
     """
 
     def wanted(thread: uuid.UUID) -> tuple[str, dict[str, Any]]:
-        edited = current_version(scope, thread, body.message_id)
+        edited = _meant(scope, thread, body, "user")
         if edited.role != "user":
             raise InvalidInput("messageId", "Only a user message can be edited.")
         payload = fingerprint("edit", edited.first_version, message.parts, body.model)
@@ -58,7 +58,7 @@ def begin_another_answer(scope: Scope, body: ChatBody) -> StoredTurn:
     """
 
     def wanted(thread: uuid.UUID) -> tuple[str, dict[str, Any]]:
-        named = current_version(scope, thread, body.message_id)
+        named = _meant(scope, thread, body, "assistant")
         answer = answer_of(scope, named) if named.role == "user" else named
         if answer is None:  # a question that has none yet
             revision = Revision(named.id, named.id, None, None, is_edit=False)
@@ -72,6 +72,18 @@ def begin_another_answer(scope: Scope, body: ChatBody) -> StoredTurn:
         }
 
     return _begin(scope, body, wanted)
+
+
+def _meant(scope: Scope, thread: uuid.UUID, body: ChatBody, role: str) -> Found:
+    """What the body names, as it is current. A turn's retry may come when no version of that is, since an earlier
+    message was edited: then it is what the turn has made, and the turn there is.
+    """
+    try:
+        return current_version(scope, thread, body.message_id)
+    except MessageNotFound:
+        if body.turn_id and (made := message_of(scope, thread, body.turn_id, role)):
+            return made
+        raise
 
 
 def _begin(scope: Scope, body: ChatBody, wanted: Callable[[uuid.UUID], tuple[str, dict[str, Any]]]) -> StoredTurn:

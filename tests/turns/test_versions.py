@@ -176,6 +176,23 @@ async def test_a_retried_edit_is_the_same_turn_and_the_next_edit_of_the_old_name
     assert await Message.objects.filter(role="user", is_current=True).acount() == 1
 
 
+async def test_the_retry_of_a_revision_joins_it_also_when_all_it_was_about_has_been_replaced(client: Client) -> None:
+    """By an edit of an earlier message: no version of what the retry names is current any more."""
+    await sent(client, said("t1", "/tokens 1 0", "m1"))
+    await sent(client, said("t1", "/tokens 1 0", "m2"))
+    edit = edited("/tokens 3 0", "m2", turn_id="an-edit")
+    answer = again(name="m2", messages=("m1", "m2"), turn_id="another")
+    first, second = await sent(client, edit), await sent(client, answer)
+    await sent(client, edited("/tokens 4 0", "m1"))
+    assert (await sent(client, edit)).pk == first.pk
+    assert (await sent(client, answer)).pk == second.pk
+    assert await current(client) == ["u: /tokens 4 0", "a: w1 w2 w3 w4"]
+    for other in (edited("/tokens 5 0", "m2", turn_id="an-edit"), edited("/tokens 3 0", "m2", turn_id="a-new-one")):
+        refused = await client.request("POST", "/api/chat", other)
+        expected = (409, "turn_conflict") if other["turn_id"] == "an-edit" else (404, "message_not_found")
+        assert (refused.status, refused.json()["error"]["code"]) == expected
+
+
 async def test_an_edit_while_the_answer_is_made_stops_it(client: Client) -> None:
     async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as stream:
         await stream.until("text-delta")
