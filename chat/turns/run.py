@@ -313,6 +313,7 @@ def is_draining() -> bool:
 
 
 def accept_turns_again() -> None:
-    """Undo ``drain``: a server that starts in a process that ended one before."""
+    """Undo ``drain``: a server that starts in a process that ended one before, and whose turns are others."""
     global _draining
     _draining = False
+    _stopped_early.clear()

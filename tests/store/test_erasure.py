@@ -80,7 +80,13 @@ async def leave_traces(client: Client, user: AbstractUser, other: AbstractUser) 
         turn_id = f"{PLANTED}-turn"
         parts = [{"type": "text", "text": PLANTED}]
         turn = Turn.objects.create(
-            thread=theirs, user=user, turn_id=turn_id, request={"x": PLANTED}, status="completed", fingerprint=""
+            thread=theirs,
+            user=user,
+            turn_id=turn_id,
+            request={"x": PLANTED},
+            status="completed",
+            finished_at=timezone.now(),
+            fingerprint="",
         )
         asked = MessageFactory.create(thread=theirs, author=user, turn_id=turn_id, client_id=PLANTED, parts=parts)
         MessageFactory.create(thread=theirs, turn_id=turn_id, role="assistant", parent=asked)

@@ -65,14 +65,15 @@ async def test_of_32_clients_that_decide_in_every_way_one_outcome_is_told_to_all
     chunks = await whole(client, turn)
     for (way, word), answer in zip(ways, answers, strict=True):
         error = told_error(answer)
+        if way is by_posting_again and error is not None and error["code"] == "turn_ended":
+            continue  # it came when all was over, and an SDK that posts by itself is not to do so again
         if OUTCOMES[word] == outcome:
             assert error is None, (way.__name__, word, error)
             if way is by_posting_again:
                 assert answer.chunks() == chunks[len(first) :], "a stream of the new leg"
-        elif error["code"] == "already_decided":
+        else:
+            assert error["code"] == "already_decided"
             assert error["outcome"] == {"tool_call_id": call.tool_call_id, **outcome}
-        else:  # one that posted again when all was over
-            assert (way, error["code"]) == (by_posting_again, "turn_ended")
     turn = await assert_shown_is_stored(chunks)
     assert (turn.status, turn.epoch) == ("completed", 2)
     await sync_to_async(assert_database_is_sound)()
