@@ -30,8 +30,9 @@ def cpu_of_tree(pid: int) -> float:
     ended = psutil.Process(pid).cpu_times()
     seconds: float = ended.children_user + ended.children_system
     for process in tree(pid):
-        times = process.cpu_times()
-        seconds += times.user + times.system
+        with suppress(psutil.NoSuchProcess):  # it has ended since
+            times = process.cpu_times()
+            seconds += times.user + times.system
     return seconds
 
 

@@ -217,12 +217,12 @@ def test_without_its_database_the_host_is_alive_and_not_ready(served: Server, ho
 
 
 def test_what_was_written_is_read_though_the_replica_lags(served: Server, host: Host) -> None:
-    token = host.manage("create_token", "ben").strip()
+    token = host.manage("create_token", "ben", "--name", "to be revoked").strip()
     with served.client(token) as ben:
         ben.base_url = httpx.URL(f"{served.url}/assistant")
         assert ben.post("/api/chat", json=said("b1", "/tokens 2", "m1")).status_code == 200
         assert len(ben.get("/api/threads/b1/messages/").json()["results"]) == 2
-        (kept,) = ben.get("/api/tokens/").json()["results"]
+        (kept,) = [one for one in ben.get("/api/tokens/").json()["results"] if one["name"] == "to be revoked"]
         assert ben.delete(f"/api/tokens/{kept['id']}/").status_code == 204
         for path in ("/api/threads/", "/api/chat/b1/stream"):
             assert ben.get(path).status_code == 401
