@@ -24,7 +24,7 @@ PREFIX = "%p|"
 LINE = re.compile(r"^(\d+)\|LOG:  (?:statement|execute [^:]*): (.*(?:\n\t.*)*)", re.MULTILINE)
 # What the pulse of a process says at each beat, over a connection that it keeps for itself (chat/turns/heartbeat.py).
 SWEEP = re.compile(r"\bSKIP LOCKED\b")
-READ = re.compile(r"FROM chat_stream_events\b")
+READ = re.compile(r"string_agg\(e\.chunks")  # not the pruning, which looks for what is old
 SETTLE = 0.15  # seconds until what was said has been written
 TURNS = 3
 
