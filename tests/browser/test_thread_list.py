@@ -36,7 +36,7 @@ async def test_threads_stand_below_the_day_of_their_last_activity(screen: Screen
         thread = await made(screen, title)
         with psycopg.connect(embedded_postgres.dsn(server.folder / "data" / "postgres"), autocommit=True) as connection:
             connection.execute(
-                "UPDATE chat_threads SET updated_at = now() + interval '1 hour' - %s::interval WHERE id = %s",
+                "UPDATE chat_threads SET updated_at = updated_at - %s::interval WHERE id = %s",
                 [age, thread],
             )
     await screen.page.reload()
