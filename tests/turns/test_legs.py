@@ -52,17 +52,25 @@ async def begun(client: Client) -> tuple[asyncio.Task[Any], Turn]:
     return sending, await Turn.objects.aget()
 
 
+async def second_leg_begun(
+    client: Client, parked: threading.Event
+) -> tuple[asyncio.Task[Any], Turn, asyncio.Task[Any]]:
+    """The send, the turn and a reader of all of it; its second leg runs, and the first has not heard of its park."""
+    sending, turn = await begun(client)
+    await asyncio.to_thread(parked.wait, 10)
+    assert (await decide(client, turn, {"approved": True})).status == 200
+    reading = asyncio.create_task(whole(client, turn))
+    await until_live(turn.pk, 2)
+    return sending, turn, reading
+
+
 async def test_a_leg_that_begins_while_the_one_before_still_ends_is_heard_and_kept(
     client: Client, paced: tuple[asyncio.Event, asyncio.Event]
 ) -> None:
     """The park is committed, and its run has not heard of it yet: a client that decides by itself is as quick."""
     paced[0].set()
     with held_at("park:after") as (reached, released):
-        sending, turn = await begun(client)
-        await asyncio.to_thread(reached.wait, 10)
-        assert (await decide(client, turn, {"approved": True})).status == 200
-        reading = asyncio.create_task(whole(client, turn))
-        await until_live(turn.pk, 2)
+        sending, turn, reading = await second_leg_begun(client, reached)
         released.set()
         first = (await sending).chunks()
     assert first[-1]["finishReason"] == "tool-calls", "the first leg's reader comes to its end, and no further"
@@ -80,11 +88,7 @@ async def test_a_stop_reaches_the_leg_that_runs_and_not_the_one_that_is_ending(
 ) -> None:
     paced[0].set()
     with held_at("park:after") as (reached, released):
-        sending, turn = await begun(client)
-        await asyncio.to_thread(reached.wait, 10)
-        await decide(client, turn, {"approved": True})
-        await until_live(turn.pk, 2)
-        reading = asyncio.create_task(whole(client, turn))
+        sending, turn, reading = await second_leg_begun(client, reached)
         assert (await client.request("POST", "/api/chat/t1/stop")).status == 202
         turn = await assert_shown_is_stored(await asyncio.wait_for(reading, 5))
         released.set()
