@@ -10,7 +10,9 @@ LOG = """\
 72|LOG:  execute _pg3_1: UPDATE chat_turns t SET epoch = t.epoch + 1
 \t WHERE t.id IN (SELECT id FROM chat_turns FOR UPDATE SKIP LOCKED)
 72|DETAIL:  parameters: $1 = '20'
-71|LOG:  statement: SELECT chunks FROM chat_stream_events
+71|LOG:  statement: SELECT string_agg(e.chunks, chr(10))
+\t FROM chat_stream_events e
+71|LOG:  statement: DELETE FROM chat_stream_events WHERE turn_id IN (SELECT id FROM old)
 """
 LATER = """\
 72|LOG:  statement: SELECT thread_id FROM chat_turns WHERE status = 'queued'
@@ -20,6 +22,10 @@ LATER = """\
 
 def test_the_statements_of_a_turn_are_counted_without_those_of_a_sweeper_beside_it() -> None:
     begun, ended = of_turns(told(LOG), told(LATER))
-    assert begun == ["INSERT INTO chat_turns VALUES (1)", "SELECT chunks FROM chat_stream_events"]
+    assert begun == [
+        "INSERT INTO chat_turns VALUES (1)",
+        "SELECT string_agg(e.chunks, chr(10)) FROM chat_stream_events e",
+        "DELETE FROM chat_stream_events WHERE turn_id IN (SELECT id FROM old)",
+    ]
     assert ended == ["UPDATE chat_turns SET status = 'completed'"]
     assert reads_of_the_log(told(LOG)) == 1
