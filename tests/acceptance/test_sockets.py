@@ -71,7 +71,8 @@ def test_a_socket_follows_a_thread_through_turns_of_two_processes(
             assert reader.whole().endswith(sse.DONE)
 
             socket.send(orjson.dumps({"submit": said("", "/hang", "m3")}).decode())
-            until(socket, "streaming")
+            while '"text-delta"' not in str(socket.recv(timeout=20)):
+                pass
             assert server.process
             begun = time.monotonic()
             server.send(signal.SIGTERM)
