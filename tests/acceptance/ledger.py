@@ -6,12 +6,10 @@ import itertools
 from typing import Any
 
 import orjson
-from django.db import connection
 
 from chat.models import Message, TokenUsage, ToolApproval, Turn
 from chat.protocol import sse
-from chat.protocol.fold import AssistantContentBuilder
-from chat.store.stream_log import read_log
+from chat.testing.invariants import EndedTurn, assert_database_is_sound
 from tests.acceptance.sent import Sent
 
 ENDING_CHUNK = {"completed": "finish", "failed": "error", "stopped": "abort", "interrupted": "abort"}
@@ -52,10 +50,13 @@ def has_rows(thread: str) -> bool:
 
 
 def assert_ledger(threads: list[str], sends: list[Sent], appended: dict[int, dict[str, Any]]) -> None:
-    """All turns of the example have ended: they, their messages, logs and usage are what the clients were told.
+    """All turns of the example have ended and are sound: they, their messages, logs and usage are what the clients were
+    told.
 
     ``appended`` are the messages that legacy appends made, by id.
     """
+    names = ", ".join(f"'{thread}'" for thread in threads)
+    stored = {turn.pk: turn for turn in assert_database_is_sound(condition=f"h.client_id IN ({names})")}
     turns = {
         (turn.thread.client_id, turn.turn_id): turn
         for turn in Turn.objects.filter(thread__client_id__in=threads).select_related("thread")
@@ -81,36 +82,25 @@ def assert_ledger(threads: list[str], sends: list[Sent], appended: dict[int, dic
         (answer,) = messages[sent.thread, sent.turn_id, "assistant"]
         own |= {question.pk, answer.pk}
         assert question.parts == [{"type": "text", "text": sent.text}]
-        assert_turn(sent, turn, answer)
+        assert_told(sent, turn, stored[turn.pk], answer)
     others = {message.pk: message for several in messages.values() for message in several if message.pk not in own}
     assert others.keys() == appended.keys() - own, f"messages {others.keys()}, appended {appended.keys()}"
     for pk, message in others.items():
         assert message.parts == appended[pk]["parts"]
 
 
-def assert_turn(sent: Sent, turn: Turn, answer: Message) -> None:
-    """One ended turn: its end is one that may be, its log is gapless, holds all that was shown and folds to its
-    parts, and it has one usage row.
+def assert_told(sent: Sent, turn: Turn, stored: EndedTurn, answer: Message) -> None:
+    """One ended turn: its end is one that may be, its log holds all that was shown, no call waits for a decision, and
+    its usage is its answer's.
     """
     told = f"{turn} of {sent}"
     assert sent.pk in (None, turn.pk), told
     assert turn.status in sent.endings, f"{turn.status}, not one of {sent.endings}: {told}"
-    log = read_log(turn.pk)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT first_seq, last_seq FROM chat_stream_events WHERE turn_id = %s ORDER BY 1", [turn.pk])
-        rows = cursor.fetchall()
-    assert [first for first, _ in rows] == [1, *(last + 1 for _, last in rows[:-1])], f"gaps in {rows}: {told}"
-    assert turn.last_seq == rows[-1][1] == len(log), told
-    assert sent.length in (None, len(log)), told
+    assert sent.length in (None, len(stored.log)), told
     for seq, frame in sent.seen.items():
-        assert frame == sse.frame(log[seq - 1], f"{turn.pk}-{seq}"), f"{seq} was shown and is not stored: {told}"
-    builder = AssistantContentBuilder()
-    for chunk in log:
-        builder.apply(orjson.loads(chunk))
-    assert builder.snapshot() == answer.parts, told
-    assert builder.metadata == answer.metadata, told
-    assert orjson.loads(log[-1])["type"] == ENDING_CHUNK[turn.status], told
-    calls = [part["state"] for part in answer.parts if part.get("toolCallId") == sent.call]
+        assert frame == sse.frame(stored.log[seq - 1], f"{turn.pk}-{seq}"), f"{seq} was shown, not stored: {told}"
+    assert orjson.loads(stored.log[-1])["type"] == ENDING_CHUNK[turn.status], told
+    calls = [part["state"] for part in stored.parts if part.get("toolCallId") == sent.call]
     if turn.status == "completed" and sent.verdict is not None:
         assert calls == ["output-available" if sent.verdict else "output-denied"], told
     assert not ToolApproval.objects.filter(turn=turn, status="pending").exists(), told
