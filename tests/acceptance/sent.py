@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from chat.testing.client import said
 from tests.acceptance.wire import Exchange, frames
 
 # What the agent is asked, and how the turn ends where nobody interferes.
@@ -60,9 +61,8 @@ class Sent:
         return max(self.seen, default=0)
 
     def body(self, **keys: Any) -> dict[str, Any]:
-        message = {"id": self.turn_id, "role": "user", "parts": [{"type": "text", "text": self.text}]}
         revised = {"messageId": self.edits, "turn_id": self.turn_id} if self.edits else {}
-        return {"id": self.thread, "messages": [message], "trigger": "submit-message", **revised, **keys}
+        return said(self.thread, self.text, self.turn_id, **revised, **keys)
 
     def may_run_on(self, server: tuple[int, int]) -> None:
         if not self.ended:
