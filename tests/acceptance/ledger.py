@@ -74,19 +74,41 @@ def assert_ledger(threads: list[str], sends: list[Sent], appended: dict[int, dic
     for message in Message.objects.filter(thread__client_id__in=threads).select_related("thread").order_by("id"):
         messages.setdefault((message.thread.client_id or "", message.turn_id, message.role), []).append(message)
     own = set()
+    answers: dict[int, list[tuple[Turn, Message]]] = {}  # by question, those that it has got
     for sent in sends:
         turn = turns.get((sent.thread, sent.turn_id))
         if turn is None:
             continue
-        (question,) = messages[sent.thread, sent.turn_id, "user"]
+        (question,) = messages[sent.thread, (sent.answers or sent).turn_id, "user"]
         (answer,) = messages[sent.thread, sent.turn_id, "assistant"]
         own |= {question.pk, answer.pk}
+        answers.setdefault(question.pk, []).append((turn, answer))
         assert question.parts == [{"type": "text", "text": sent.text}]
         assert_told(sent, turn, stored[turn.pk], answer)
+        if sent.answers:
+            assert answer.parent_id == question.pk, f"{turn} answers another question: {sent}"
+    for question, given in answers.items():
+        assert_best_is_current(question, given)
     others = {message.pk: message for several in messages.values() for message in several if message.pk not in own}
     assert others.keys() == appended.keys() - own, f"messages {others.keys()}, appended {appended.keys()}"
     for pk, message in others.items():
         assert message.parts == appended[pk]["parts"]
+
+
+def assert_best_is_current(question: int, answers: list[tuple[Turn, Message]]) -> None:
+    """Of the answers to a question that is current one is: the last that is complete, or was stopped with something in
+    it, else the first.
+    """
+    if not Message.objects.get(pk=question).is_current:
+        return
+    answers.sort(key=lambda given: given[0].pk)
+    best = answers[0][1]
+    for turn, answer in answers[1:]:
+        says_something = any(part["type"] != "step-start" for part in answer.parts)
+        if turn.status == "completed" or (turn.status == "stopped" and says_something):
+            best = answer
+    current = [answer.pk for _, answer in answers if answer.is_current]
+    assert current == [best.pk], f"{current} are current, not {best.pk}: {answers}"
 
 
 def assert_told(sent: Sent, turn: Turn, stored: EndedTurn, answer: Message) -> None:

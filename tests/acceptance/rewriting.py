@@ -1,11 +1,14 @@
-"""The rules of ``chat_machine`` that take back what was said: an edit, and a thread that goes to the trash and back."""
+"""The rules of ``chat_machine`` that take back what was said: an edit, another answer, and a thread that goes to the
+trash and back.
+"""
 
 from __future__ import annotations
 
+from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from tests.acceptance.clients import SLOTS, TEXTS, THREADS, WHICH, Clients, someone_sent
-from tests.acceptance.ledger import has_rows, has_turn
+from tests.acceptance.ledger import has_rows, has_turn, unended
 
 
 class Rewriting(Clients):
@@ -16,8 +19,19 @@ class Rewriting(Clients):
         asked = self._sent(which)
         if not has_turn(asked):
             return
-        edited = self._new(asked.thread, text, edits=asked.turn_id)
+        edited = self._new(asked.thread, text, edits=asked.message)
         self._post(edited, slot, may_refuse=bool(self._busy(asked.thread)))
+
+    @someone_sent
+    @rule(which=WHICH, slot=SLOTS, on_busy=st.sampled_from([None, "stop"]))
+    def regenerate(self, which: int, slot: int, on_busy: str | None) -> None:
+        """Another answer: the one there is stays current until this one is complete, and not one row of it is lost."""
+        asked = self._sent(which)
+        if not has_turn(asked):
+            return
+        again = self._new(asked.thread, asked.text, again=asked.message)
+        live, waiting = self._stop_asked(asked.thread) if on_busy else unended([asked.thread])
+        self._post(again, slot, on_busy=on_busy, may_refuse=bool(waiting or (live and not on_busy)))
 
     @rule(thread=THREADS, slot=SLOTS)
     def delete_and_restore(self, thread: int, slot: int) -> None:
