@@ -9,6 +9,7 @@ import orjson
 
 from chat.models import Message, TokenUsage, ToolApproval, Turn
 from chat.protocol import sse
+from chat.protocol.fold import says_something
 from chat.testing.invariants import EndedTurn, assert_database_is_sound
 from tests.acceptance.sent import Sent
 
@@ -104,8 +105,7 @@ def assert_best_is_current(question: int, answers: list[tuple[Turn, Message]]) -
     answers.sort(key=lambda given: given[0].pk)
     best = answers[0][1]
     for turn, answer in answers[1:]:
-        says_something = any(part["type"] != "step-start" for part in answer.parts)
-        if turn.status == "completed" or (turn.status == "stopped" and says_something):
+        if turn.status == "completed" or (turn.status == "stopped" and says_something(answer.parts)):
             best = answer
     current = [answer.pk for _, answer in answers if answer.is_current]
     assert current == [best.pk], f"{current} are current, not {best.pk}: {answers}"
