@@ -68,8 +68,8 @@ def assert_waits_for_the_database(server: DemoServer, client: httpx.Client, read
 
 def assert_goes_on(client: httpx.Client, cluster: Cluster, reader: Reader) -> None:
     """Nothing was lost: the turn says more, until it is stopped."""
-    said_before = len(reader.received)
-    assert eventually(lambda: len(reader.received) > said_before, 60)
+    before = len(reader.bytes)
+    assert eventually(lambda: len(reader.bytes) > before, 60)
     client.post("/api/chat/t1/stop").raise_for_status()
     assert assert_all_read_what_is_stored(cluster.ask, [reader]).status == "stopped"
 
