@@ -105,10 +105,11 @@ class Clients(RuleBasedStateMachine):
             sent.asks(sent.answers.text)
         if sent.accepted is not True:
             sent.may_run_on(server)
-        unasked = sent.revises in unended([sent.thread])[1]  # what waits in a queue is no message yet
+        unasked = sent.revises and sent.revises in unended([sent.thread])[1]  # what waits in a queue is no message yet
         exchange = self._open(server[0], "POST", "/api/chat", sent.body(**{k: v for k, v in keys.items() if v}))
         status = exchange.status(SLACK)
-        self._note(f"post {status}", sent.turn_id, sent.text, keys, "to", server)
+        verb = "edit" if sent.edits else "regenerate" if sent.again else "send"
+        self._note(f"{verb} {status}", sent.turn_id, sent.text, keys, "to", server)
         if status == 409 and may_refuse:
             refused = exchange.to_the_end().json()["error"]
             assert (refused["code"], refused["cursor"]) == ("thread_busy", f"{refused['turn']}-0")

@@ -52,7 +52,7 @@ class Cluster:
     def wait(self, slot: int) -> None:
         """Wait until the process of a slot is gone: it has killed itself."""
         server = self._servers[slot]
-        assert eventually(lambda: not server.alive() and not has_sessions(server.pids)), self.said()
+        assert eventually(lambda: not server.alive() and not has_sessions(server.pids), 60), self.said()
         self.alive.remove(slot)
 
     def url(self, slot: int, scheme: str = "http") -> str:
