@@ -129,6 +129,10 @@ class Preloaded(DemoServer):
     def alive(self) -> bool:
         return self.state() not in GONE
 
+    def struck(self) -> bool:
+        """Whether it is dead or stopped."""
+        return self.state() in STRUCK
+
     @property
     def pids(self) -> list[int]:
         return [self.pid, *([self.worker.pid] if self.worker else [])]
