@@ -9,29 +9,42 @@ from hypothesis.stateful import rule
 
 from tests.acceptance.clients import SLOTS, TEXTS, THREADS, WHICH, Clients, someone_sent
 from tests.acceptance.ledger import has_rows, has_turn, unended
+from tests.acceptance.sent import Sent
+
+ON_BUSY = st.sampled_from([None, "stop"])
+TWO_TEXTS = st.tuples(TEXTS, TEXTS)
 
 
 class Rewriting(Clients):
     @someone_sent
-    @rule(which=WHICH, text=TEXTS, slot=SLOTS)
-    def edit(self, which: int, text: str, slot: int) -> None:
+    @rule(which=WHICH, text=TEXTS, slot=SLOTS, on_busy=ON_BUSY)
+    def edit(self, which: int, text: str, slot: int, on_busy: str | None) -> None:
         """A question once more: it and what followed it are current no longer, and not one row of them is lost."""
-        asked = self._sent(which)
-        if not has_turn(asked):
-            return
-        edited = self._new(asked.thread, text, edits=asked.message)
-        self._post(edited, slot, may_refuse=bool(self._busy(asked.thread)))
+        self._revise("edits", self._sent(which), text, slot, on_busy)
 
     @someone_sent
-    @rule(which=WHICH, slot=SLOTS, on_busy=st.sampled_from([None, "stop"]))
+    @rule(which=WHICH, slot=SLOTS, on_busy=ON_BUSY)
     def regenerate(self, which: int, slot: int, on_busy: str | None) -> None:
         """Another answer: the one there is stays current until this one is complete, and not one row of it is lost."""
         asked = self._sent(which)
+        self._revise("again", asked, asked.text, slot, on_busy)
+
+    @rule(how=st.sampled_from(["edits", "again"]), thread=THREADS, texts=TWO_TEXTS, slots=st.tuples(SLOTS, SLOTS))
+    def ask_and_revise(self, how: str, thread: int, texts: tuple[str, str], slots: tuple[int, int]) -> None:
+        """A question, and its edit or another answer to it, while it is answered or behind that."""
+        if self._busy(self.threads[thread]):
+            return
+        asked = self._new(self.threads[thread], texts[0])
+        self._post(asked, slots[0])
+        self.readers[-1].read(20, 0.1)
+        self._revise(how, asked, texts[how == "edits"], slots[1], "stop")
+
+    def _revise(self, how: str, asked: Sent, text: str, slot: int, on_busy: str | None) -> None:
         if not has_turn(asked):
             return
-        again = self._new(asked.thread, asked.text, again=asked.message)
+        revised = self._new(asked.thread, text, **{how: asked.message})
         live, waiting = self._stop_asked(asked.thread) if on_busy else unended([asked.thread])
-        self._post(again, slot, on_busy=on_busy, may_refuse=bool(waiting or (live and not on_busy)))
+        self._post(revised, slot, on_busy=on_busy, may_refuse=bool(waiting or (live and not on_busy)))
 
     @rule(thread=THREADS, slot=SLOTS)
     def delete_and_restore(self, thread: int, slot: int) -> None:
