@@ -12,7 +12,6 @@ from tests.acceptance.ledger import has_rows, has_turn, unended
 from tests.acceptance.sent import Sent
 
 ON_BUSY = st.sampled_from([None, "stop"])
-TWO_TEXTS = st.tuples(TEXTS, TEXTS)
 
 
 class Rewriting(Clients):
@@ -29,15 +28,24 @@ class Rewriting(Clients):
         asked = self._sent(which)
         self._revise("again", asked, asked.text, slot, on_busy)
 
-    @rule(how=st.sampled_from(["edits", "again"]), thread=THREADS, texts=TWO_TEXTS, slots=st.tuples(SLOTS, SLOTS))
-    def ask_and_revise(self, how: str, thread: int, texts: tuple[str, str], slots: tuple[int, int]) -> None:
-        """A question, and its edit or another answer to it, while it is answered or behind that."""
-        if self._busy(self.threads[thread]):
-            return
-        asked = self._new(self.threads[thread], texts[0])
-        self._post(asked, slots[0])
-        self.readers[-1].read(20, 0.1)
-        self._revise(how, asked, texts[how == "edits"], slots[1], "stop")
+    @rule(thread=THREADS, texts=st.tuples(TEXTS, TEXTS), slots=st.tuples(SLOTS, SLOTS))
+    def ask_and_edit(self, thread: int, texts: tuple[str, str], slots: tuple[int, int]) -> None:
+        """While the question is answered, or behind that."""
+        self._revise("edits", self._asked_now(thread, texts[0], slots[0]), texts[1], slots[1], "stop")
+
+    @rule(thread=THREADS, text=TEXTS, slots=st.tuples(SLOTS, SLOTS))
+    def ask_and_regenerate(self, thread: int, text: str, slots: tuple[int, int]) -> None:
+        self._revise("again", self._asked_now(thread, text, slots[0]), text, slots[1], "stop")
+
+    def _asked_now(self, thread: int, text: str, slot: int) -> Sent:
+        """A send that stops what is busy, unless others wait for that."""
+        asked = self._new(self.threads[thread], text)
+        _, waiting = self._stop_asked(asked.thread)
+        asked.anywhere = bool(waiting)
+        self._post(asked, slot, on_busy="stop", may_refuse=bool(waiting))
+        if asked.accepted:
+            self.readers[-1].read(20, 0.1)
+        return asked
 
     def _revise(self, how: str, asked: Sent, text: str, slot: int, on_busy: str | None) -> None:
         if not has_turn(asked):
