@@ -202,14 +202,14 @@ class ChatMachine(Rewriting):
     def legacy_append(self, thread: int, slot: int, which: int | None, role: str) -> None:
         """A client's own write of a message: never a second row of a turn, never another text than the send's."""
         sent = self._sent(which) if which is not None and self.sends else None
-        if sent and sent.again and role == "user":
-            return  # its question has another turn's name
         name = sent.thread if sent else self.threads[thread]
         body: dict[str, Any] = {"role": role, "parts": [{"type": "text", "text": "written by a client"}]}
         if sent:
             body |= {"turn_id": sent.turn_id, "token_usage": {"prompt_tokens": 1}}
         known = sent is not None and has_turn(sent)
         waits = sent is not None and sent.turn_id in unended([name])[1]
+        if sent and sent.again and role == "user" and (waits or not known):
+            return  # its question has another turn's name
         answer = self._ask(slot, "POST", f"/api/threads/{name}/messages/", body)
         self._note("append to", sent.turn_id if sent else name, role, answer.status)
         if role == "assistant" and not known:
