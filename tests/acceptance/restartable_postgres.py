@@ -70,12 +70,9 @@ class Cluster:
         with psycopg.connect(self.url, autocommit=True, connect_timeout=5) as connection:
             return connection.execute(sql).fetchall()  # type: ignore[call-overload,no-any-return]
 
-    def connections(self) -> int:
-        """How many there are, but for this one."""
-        found = self.query(
-            "SELECT count(*) AS number FROM pg_stat_activity"
-            " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        )
+    def connections(self, of: str = "server") -> int:
+        """How many the processes hold that name themselves so: ``server`` or ``worker`` (see ``DemoServer``)."""
+        found = self.query("SELECT count(*) AS number FROM pg_stat_activity WHERE application_name = %s", of)
         return int(found[0]["number"])
 
     def working(self) -> list[dict[str, Any]]:
