@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import sys
 import tempfile
 import time
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from tqdm import tqdm
@@ -85,10 +85,13 @@ def main() -> int:
 
 
 def drawn(name: str, number: str, seed: str, only: str) -> Target:
-    """A target with those of its mutants that are to be tried."""
+    """A target with those of its mutants that are to be tried: those whose hashes are the smallest, so that a change of
+    the code draws few others.
+    """
     tests = {path: tuple(nearest) for path, nearest in TABLE[name].items() if only in path}
     there = [mutant for path in tests for mutant in mutants_of(path)]
-    some = random.Random(seed).sample(there, len(there) if number == "all" else min(int(number), len(there)))
+    there.sort(key=lambda mutant: sha256(f"{seed} {mutant}".encode()).digest())
+    some = there if number == "all" else there[: int(number)]
     equivalent = [mutant for mutant in some if (mutant.path, mutant.change[1]) in EQUIVALENT]
     return Target(name, tests, len(there), [mutant for mutant in some if mutant not in equivalent], equivalent)
 

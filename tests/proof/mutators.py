@@ -21,7 +21,7 @@ from parso.python.tree import String
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Of cosmic-ray's some 190, those that make another program here. Left out: `==` to `is` and `<=` and the like, which are
+# Of cosmic-ray's 190, those that make another program here. Left out: `==` to `is` and `<=` and the like, which are
 # mostly the same for what is compared; `|`, `**` and `*`, which are annotations, unpacking and repeated strings; signs
 # of numbers; decorators, without which nothing can be imported.
 OF_PYTHON = [
