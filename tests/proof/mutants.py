@@ -9,6 +9,7 @@ written into docs/proof-mutants.md; that of some targets is printed, or written 
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import sys
 import tempfile
@@ -91,9 +92,17 @@ def drawn(name: str, number: str, seed: str, only: str) -> Target:
     tests = {path: tuple(nearest) for path, nearest in TABLE[name].items() if only in path}
     there = [mutant for path in tests for mutant in mutants_of(path)]
     there.sort(key=lambda mutant: sha256(f"{seed} {mutant}".encode()).digest())
-    some = there if number == "all" else there[: int(number)]
+    some = [mutant for mutant in (there if number == "all" else there[: int(number)]) if is_python(mutant.source)]
     equivalent = [mutant for mutant in some if (mutant.path, mutant.change[1]) in EQUIVALENT]
     return Target(name, tests, len(there), [mutant for mutant in some if mutant not in equivalent], equivalent)
+
+
+def is_python(source: str) -> bool:
+    try:
+        ast.parse(source)
+    except SyntaxError:
+        return False
+    return True
 
 
 def without_mutants(targets: Iterable[Target], at_once: int, folder: Path) -> dict[str, float]:
