@@ -19,7 +19,7 @@ from chat.store.scope import Scope
 from chat.testing.client import Client
 from chatproject import embedded_postgres
 from tests.factories import UserFactory
-from tests.settings import UNSAFE
+from tests.postgres import UNSAFE
 from tests.worker_beside import worker_beside
 
 # A shell starts its background jobs with Ctrl-C ignored, and every child inherits that: tests that press it would wait.

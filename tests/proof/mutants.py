@@ -27,7 +27,7 @@ from tests.proof.mutated import Run, prepare, run_all
 from tests.proof.mutators import ROOT, Mutant, mutants_of
 
 TABLE = tomllib.loads((Path(__file__).parent / "mutants.toml").read_text())
-EQUIVALENT = {(one["path"], one["becomes"]): one["why"] for one in TABLE.pop("equivalent", [])}
+EQUIVALENT = {(one["path"], line): one["why"] for one in TABLE.pop("equivalent") for line in one["becomes"]}
 TOLD = """# Mutants
 
 Written by `make mutants`, which changes the code in one place at a time and runs the tests that stand nearest to it

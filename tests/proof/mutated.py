@@ -25,6 +25,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from chatproject import embedded_postgres
 from tests.proof.mutators import ROOT, Mutant
 
 # What is changed, and what imports it.
@@ -55,16 +56,16 @@ class Ran:
 
 def prepare() -> None:
     """Load what all runs need, and start the server whose databases they use. The first to need one makes it."""
-    from chatproject import embedded_postgres
-    from tests.settings import DATABASE_URL, EMBEDDED_POSTGRES, UNSAFE
+    from tests.postgres import PLACE, UNSAFE
 
-    url = embedded_postgres.start(EMBEDDED_POSTGRES, options=UNSAFE) if EMBEDDED_POSTGRES else DATABASE_URL
+    url = os.environ.get("DATABASE_URL") or embedded_postgres.start(PLACE, options=UNSAFE)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{PREPARED}"')
     for plugin in entry_points(group="pytest11"):
         plugin.load()
     for name in HEAVY:
         importlib.import_module(name)
+    assert "chat" not in sys.modules, "what it registers would be found by the one that is changed"
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     gc.freeze()
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -46,28 +47,30 @@ class Mutant:
     line: int
     operator: str
     occurrence: int
+    original: str = field(repr=False)
 
-    @property
+    @cached_property
     def source(self) -> str:
         """The whole file with the change."""
-        return str(mutate_code((ROOT / self.path).read_text(), OPERATORS[self.operator], self.occurrence))
+        return str(mutate_code(self.original, OPERATORS[self.operator], self.occurrence))
 
     @property
     def change(self) -> tuple[str, str]:
         """The first line that differs, as it is and as it becomes."""
-        before, after = (ROOT / self.path).read_text().splitlines(), self.source.splitlines()
+        before, after = self.original.splitlines(), self.source.splitlines()
         number = next(at for at, (old, new) in enumerate(zip(before, after, strict=False)) if old != new)
         return before[number].strip(), after[number].strip()
 
 
 def mutants_of(path: str) -> list[Mutant]:
     """All mutants of a file, by its path below the project's folder."""
-    nodes = list(ast_nodes(get_ast((ROOT / path).read_text())))
+    original = (ROOT / path).read_text()
+    nodes = list(ast_nodes(get_ast(original)))
     found = []
     for name, operator in OPERATORS.items():
         places = [(node, begin[0]) for node in nodes for begin, _ in operator.mutation_positions(node)]
         found += [
-            Mutant(path, line, name, occurrence)
+            Mutant(path, line, name, occurrence, original)
             for occurrence, (node, line) in enumerate(places)
             if isinstance(operator, SqlOperator) or _runs(node, name)
         ]

@@ -56,9 +56,7 @@ def test_a_mutant_is_python_with_one_line_changed_and_no_docstring_is_one() -> N
     assert {"SQL conditions", "SQL locks", "SQL orders", "AddNot"} <= names
 
 
-def test_every_file_that_is_named_exists_and_no_mutant_is_excused_that_cannot_be_made() -> None:
-    files = {path for nearest in TABLE.values() for path in nearest}
+def test_every_file_that_is_named_exists() -> None:
     tests = {test for nearest in TABLE.values() for those in nearest.values() for test in those}
-    assert not [path for path in files | tests if not (ROOT / path).exists()]
-    made = {path: {mutant.change[1] for mutant in mutants_of(path)} for path, _ in EQUIVALENT}
-    assert not [(path, becomes) for path, becomes in EQUIVALENT if becomes not in made[path]]
+    named = tests | {path for nearest in TABLE.values() for path in nearest} | {path for path, _ in EQUIVALENT}
+    assert not [path for path in named if not (ROOT / path).exists()]
