@@ -7,6 +7,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import re
 import signal
 import sys
 import time
@@ -38,19 +39,20 @@ PREPARED = "mutants_prepared"
 
 @dataclass(frozen=True)
 class Run:
-    """Tests to run, in this order up to the first that fails, with a change of the code or without one."""
+    """Tests to run, in this order: up to the first that fails with a mutant, all of them without one."""
 
     tests: tuple[str, ...]
     limit: float  # seconds after which they hang
     mutant: Mutant | None = None
+    without: tuple[str, ...] = ()  # tests among them that are not to run
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of it: whether all tests passed, what failed first, and how many seconds it took."""
+    """What came of it: whether all tests passed, what failed, and how many seconds it took."""
 
     passed: bool
-    told: str
+    failed: list[str]
     seconds: float
 
 
@@ -89,8 +91,8 @@ def run_all(runs: Sequence[Run], at_once: int, folder: Path) -> Iterator[tuple[R
                 end(pid, waited=bool(gone))
                 del going[pid]
                 free.append(slot)
-                told = first_failure((folder / f"{slot}.log").read_text()) if gone else "they hang"
-                yield run, Ran(passed=bool(gone) and status == 0, told=told, seconds=seconds)
+                failed = failures((folder / f"{slot}.log").read_text()) if gone else ["they hang"]
+                yield run, Ran(passed=bool(gone) and status == 0, failed=failed, seconds=seconds)
     finally:
         for pid in going:
             end(pid, waited=False)
@@ -122,10 +124,10 @@ def end(pid: int, *, waited: bool) -> None:
         os.waitpid(pid, 0)
 
 
-def first_failure(told: str) -> str:
-    """The first test that failed, as pytest tells it; else, where it came to no test, its last words."""
-    lines = told.splitlines() or [""]
-    return next((line for line in lines if line.startswith(("FAILED ", "ERROR "))), lines[-1]).split(" - ")[0]
+def failures(told: str) -> list[str]:
+    """The tests that failed, as pytest tells them; where it came to no test, its last words."""
+    lines = told.splitlines() or ["nothing was told"]
+    return re.findall(r"^(?:FAILED|ERROR) (\S+)", told, re.MULTILINE) or lines[-1:]
 
 
 def tried(run: Run, slot: int) -> int:
@@ -145,7 +147,18 @@ def tried(run: Run, slot: int) -> int:
         suppress_health_check=list(HealthCheck),
     )
     settings.load_profile("mutants")
-    options = ["-x", "-q", "--tb=short", "-p", "no:cacheprovider", "-p", "no:randomly", "-m", "not alone"]
+    options = [
+        *(["-x"] if run.mutant else []),
+        *(f"--deselect={test}" for test in run.without),
+        "-q",
+        "--tb=short",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:randomly",
+        "-m",
+        "not alone",
+    ]
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of what was loaded before
     return int(pytest.main([*options, *run.tests], plugins=[Prepared(f"mutants_{slot}")]))
 

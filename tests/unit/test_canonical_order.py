@@ -67,9 +67,10 @@ def test_a_signature_on_an_empty_delta_goes_with_the_end() -> None:
 
 
 def test_a_delta_without_a_start_gets_one_and_an_end() -> None:
-    assert make_canonical([{"type": "text-delta", "delta": "x"}]) == in_step(
-        text_start("text"), text_delta("text", "x"), text_end("text")
-    )
+    for odd in ({}, {"id": None}, {"id": ["no name"]}):
+        assert make_canonical([{"type": "text-delta", "delta": "x", **odd}]) == in_step(
+            text_start("text"), text_delta("text", "x"), text_end("text")
+        )
 
 
 def test_text_closes_reasoning_and_reasoning_closes_text() -> None:
