@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 
+from chat.models import Turn
 from chat.store.begin import NewUserMessage, begin_turn
 from chat.store.scope import Scope
 from chat.store.stream_log import LogRow, append
@@ -141,3 +142,13 @@ async def test_a_run_that_goes_on_behind_its_log_shows_all_of_it(asker: Scope) -
     close_stream(stream)
     (piece,) = [piece async for piece in stream.read()]
     assert [f"id: {turn.pk}-{seq}\n".encode() in frame for seq, frame in enumerate(piece, 1)] == [True] * 3
+
+
+async def test_a_turn_that_waits_elsewhere_is_forgotten_at_once_since_it_may_go_on_anywhere(asker: Scope) -> None:
+    waiting, ended = await turn_elsewhere(asker), await turn_elsewhere(asker, "t2")
+    streams = [await follow(turn.pk) for turn in (waiting, ended)]
+    await Turn.objects.filter(pk=waiting.pk).aupdate(status="awaiting_approval")
+    await Turn.objects.filter(pk=ended.pk).aupdate(status="completed", last_seq=1)
+    await refresh()
+    assert [stream.ended for stream in streams] == [True, True]
+    assert [find_stream(turn.pk) for turn in (waiting, ended)] == [None, streams[1]]
