@@ -32,7 +32,6 @@ from tests.acceptance.kill_points import (
     assert_nothing_comes_late,
     assert_retries_are_the_same_turns,
     stop_hung,
-    struck,
     summary,
 )
 from tests.acceptance.preloaded import Nursery
@@ -164,7 +163,7 @@ def strike_the_owner(world: World, case: Case) -> str:
     readers = world.send_all(owner)
     if case.commit == "promote":
         stop_hung(world, owner, readers["hung"])
-    assert eventually(lambda: struck(owner)), f"{case.fault} was never reached"
+    assert eventually(owner.struck), f"{case.fault} was never reached"
     if case.commit == "promote":
         start_all(other)
     # The thread is busy still: who has seen no answer to "next" sends it once more, to wait like the first one.
@@ -202,10 +201,10 @@ def wake_the_owner_under_its_heir(world: World, case: Case) -> str:
     readers = world.send_all(owner)
     if case.commit == "promote":
         stop_hung(world, owner, readers["hung"])
-    assert eventually(lambda: struck(owner)), f"{case.fault} was never reached"
+    assert eventually(owner.struck), f"{case.fault} was never reached"
     assert eventually(lambda: not world.live_leases()), "the leases did not run out"
     heir.launch()
-    assert eventually(lambda: struck(heir)), "the heir has taken nothing over"
+    assert eventually(heir.struck), "the heir has taken nothing over"
     taken = world.database.turns()
     before = rows_of(taken, world.database.ask)
     owner.send(signal.SIGCONT)
@@ -232,7 +231,7 @@ def strike_the_recoverer(world: World, case: Case) -> str:
         reader.join(10)
     assert eventually(lambda: not world.live_leases()), "the leases did not run out"
     recoverer.launch()  # and strikes at its first beat
-    assert eventually(lambda: struck(recoverer)), f"{case.fault} was never reached"
+    assert eventually(recoverer.struck), f"{case.fault} was never reached"
     start_all(third)
     seconds = world.until_all_have_ended()
     assert assert_retries_are_the_same_turns(world, third, readers) == 0

@@ -213,7 +213,7 @@ def struck(request: pytest.FixtureRequest, postgres: Postgres, nursery: Nursery)
             web, worker, other = tiers.web(), tiers.worker(fault), tiers.worker()
             start_all(web, worker)
             reader = tiers.send(web, "t1", "/tokens 5 0")
-            assert eventually(lambda: worker.state() in ("", "Z", "X", "T")), f"{fault} was never reached"
+            assert eventually(worker.struck), f"{fault} was never reached"
             start_all(other)
             whole = reader.whole(LEASE + 15)
             rows = rows_of(database.turns(), database.ask)

@@ -19,7 +19,7 @@ from chat.store.threads import open_thread
 from chat.store.usage import UsageFigures, settle_usage
 from chat.testing.client import Client, said
 from chat.turns.late_usage import settle
-from tests.store.test_races import race
+from tests.races import race
 from tests.store.test_turns import begin, finish
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
