@@ -65,6 +65,12 @@ def test_the_button_mends_one_chat_and_leaves_a_record(admin_client: Client, dri
     assert reconcile_url(drifted) not in html(admin_client, page_url(drifted))
 
 
+def test_a_second_press_of_the_button_finds_nothing_to_mend(admin_client: Client, drifted: CopilotChat) -> None:
+    admin_client.post(reconcile_url(drifted))
+    answer = admin_client.post(reconcile_url(drifted), follow=True)
+    assert "There was nothing to mend." in answer.content.decode()
+
+
 def test_failed_writes_stand_in_the_list_and_can_be_filtered(admin_client: Client, drifted: CopilotChat) -> None:
     chat_with(Scope(drifted.user_id), "u1", title="Healthy")
     CopilotChat.objects.filter(pk=drifted.pk).update(mirror_failures=2, title="Sick")
