@@ -12,7 +12,7 @@ MUTANTS ?= 100
 # Where `make run` may make the account demo / demo: its own database. `anywhere`: in the one of DATABASE_URL as well.
 DEMO ?= embedded
 
-.PHONY: run test test-worker proof mutants bench bench-history bench-scaling bench-peers soak check lint format lock clean
+.PHONY: run test test-worker coverage proof mutants bench bench-history bench-scaling bench-peers soak check lint format lock clean
 
 run: $(VENV)/.run
 	@DEBUG=$${DEBUG:-1} HOST=$(HOST) PORT=$(PORT) SERVER=$(SERVER) exec $(BIN)/python manage.py serve --migrate --demo $(DEMO) -v 0
@@ -30,6 +30,17 @@ endif
 test-worker: $(VENV)/.dev
 	CHAT_RUNNER=worker $(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone" $(PYTEST)
 	CHAT_RUNNER=worker $(BIN)/python -m pytest -n 2 --dist loadfile -m alone $(PYTEST)
+
+# What no test runs, of lines and of ways out of them; fails under the bars of tests/covered.py. Not all tests: those
+# that no server is needed for, the turns once more with workers, and what starts and ends servers of every kind.
+coverage: $(VENV)/.dev
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal -m "not alone"
+	CHAT_RUNNER=worker $(BIN)/coverage run -m pytest -n 2 --dist worksteal tests/turns
+	$(BIN)/coverage run -m pytest tests/acceptance/test_serving.py
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+	$(BIN)/coverage json --quiet -o - | $(BIN)/python -m tests.covered
 
 # What is promised, what may break and what may be tried, in the long forms: hundreds of kills, thousands of readers.
 # Writes docs/proof.md. PROOF="F5 P3" runs some rows, PROOF=--short the short forms;

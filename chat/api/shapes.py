@@ -220,7 +220,3 @@ class MadeChats(Shape):
 class UsageTotal(Shape):
     total_tokens: int
     cost_micros: int
-
-
-class Status(Shape):
-    status: str

@@ -55,7 +55,8 @@ def begin_copilot_turn(
     - an older program has written this message, and nothing behind it: it is answered. TurnConflict where the id is
       that of any other message.
 
-    With ``new`` a chat that is not there is made. ``title`` names one that has no title yet. Raises ChatNotFound.
+    The model is ``model``, else the chat's, else ``default_model``. With ``new`` a chat that is not there is made.
+    ``title`` names one that has no title yet. Raises ChatNotFound.
     """
     limits = limits_of(scope.user_id)
     with one_transaction():
@@ -72,7 +73,7 @@ def begin_copilot_turn(
             trigger=trigger,
             fingerprint=fingerprint,
             owner=owner,
-            model=(model or chat.model)[:MODEL_LENGTH],
+            model=(model or chat.model or default_model)[:MODEL_LENGTH],
         )
         if made is None:
             return _turn_there(scope, chat_id, turn_id, fingerprint, limits)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from asgiref.sync import sync_to_async
+from channels.routing import get_default_application
 from django.db import connections
 
 from chat.store.tokens import create_token
@@ -45,6 +46,7 @@ def chat_client(chat_process: None) -> Callable[[Any], Client]:
 
     A synchronous call, so an asynchronous test makes its clients in fixtures or with ``sync_to_async``.
     """
+    get_default_application()  # configures logging, which takes the handler of ``caplog`` away: not within a test
     return lambda user: Client({"authorization": f"Bearer {create_token(user.get_username())}"})
 
 

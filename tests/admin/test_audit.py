@@ -22,6 +22,11 @@ def test_opening_a_transcript_is_noted_and_shown(operator: Client) -> None:
     assert TranscriptView.objects.exclude(viewer=None).count() == 4
     page = html(operator, list_url(TranscriptView))
     assert str(message.thread_id) in page
+    for view in TranscriptView.objects.all():
+        for term in (view.pk, view.seen):
+            found = operator.get(list_url(TranscriptView), {"q": term}).context["cl"].result_list
+            assert view in found, term
+            assert all(str(term) in (str(one.pk), one.seen) for one in found)
     assert html(operator, page_url(TranscriptView.objects.first()))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
 
@@ -63,6 +64,30 @@ def test_the_button_mends_one_chat_and_leaves_a_record(admin_client: Client, dri
     assert "Clean" in words(html(admin_client, list_url(ReconcileRun)))
     assert "missing" in html(admin_client, page_url(run))
     assert reconcile_url(drifted) not in html(admin_client, page_url(drifted))
+
+
+def test_a_second_press_of_the_button_finds_nothing_to_mend(admin_client: Client, drifted: CopilotChat) -> None:
+    admin_client.post(reconcile_url(drifted))
+    answer = admin_client.post(reconcile_url(drifted), follow=True)
+    assert "There was nothing to mend." in answer.content.decode()
+
+
+def test_a_run_that_was_killed_is_told_as_not_finished_and_found_by_its_number(admin_client: Client) -> None:
+    killed, whole = (ReconcileRun.objects.create(mode="check", scope="all", phase="dual") for _ in range(2))
+    ReconcileRun.objects.filter(pk=whole.pk).update(finished_at=Now(), is_clean=True)
+    answer = admin_client.get(list_url(ReconcileRun), {"q": killed.pk})
+    assert [run.pk for run in answer.context["cl"].result_list] == [killed.pk]
+    assert "Not finished" in words(answer.content.decode())
+
+
+def test_a_chat_whose_array_lacks_messages_is_told_and_found_by_its_id(
+    admin_client: Client, drifted: CopilotChat
+) -> None:
+    chat_with(Scope(drifted.user_id), "u1", title="Healthy")
+    CopilotChat.objects.filter(pk=drifted.pk).update(array_behind=True, title="Behind")
+    page = words(html(admin_client, list_url(CopilotChat), q=drifted.pk))
+    assert "Array lacks messages" in page
+    assert "Healthy" not in page
 
 
 def test_failed_writes_stand_in_the_list_and_can_be_filtered(admin_client: Client, drifted: CopilotChat) -> None:

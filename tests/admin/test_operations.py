@@ -109,12 +109,16 @@ def test_links_are_told_apart_by_whether_they_are_good(operator: Client) -> None
         "revoked": share(expires_at=past, revoked_at=past),
     }
     for state, row in rows.items():
-        answer = operator.get(list_url(Share), {"state": state})
-        assert [one.pk for one in answer.context["cl"].result_list] == [row.pk]
+        for query in ({"state": state}, {"q": row.thread_id}):
+            answer = operator.get(list_url(Share), query)
+            assert [one.pk for one in answer.context["cl"].result_list] == [row.pk]
 
 
 def test_feedback_is_listed_with_its_comment_and_leads_to_the_answer(operator: Client) -> None:
     row = feedback(comment="It <b>lied</b> to me " + "x" * 500)
+    feedback(comment="So did another")
+    for term in (row.message_id, row.message.thread_id):
+        assert [one.pk for one in operator.get(list_url(Feedback), {"q": term}).context["cl"].result_list] == [row.pk]
     page = html(operator, list_url(Feedback), q="lied")
     assert "Down It <b>lied</b> to me xx" in words(page)
     assert "x" * 200 not in page

@@ -298,8 +298,16 @@ def test_the_commands_export_and_import(
     file.write_text(capsys.readouterr().out)
     call_command("import_chats", str(file), "--user", other_user.get_username())
     assert "1 threads with 3 messages imported" in capsys.readouterr().out
+    call_command("import_chats", str(file), "--user", other_user.get_username(), "--json")
+    again = json.loads(capsys.readouterr().out)
+    assert (again["imported"], len(again["there_already"])) == ([], 1)
     file.write_text(json.dumps(put(open_webui(), "0.chat.history", 1)))
     with pytest.raises(CommandError):
         call_command("import_chats", str(file), "--user", other_user.get_username())
     with pytest.raises(CommandError, match="no user"):
         call_command("import_chats", str(file), "--user", "nobody")
+    with pytest.raises(CommandError, match=r"none\.json cannot be read: No such file"):
+        call_command("import_chats", str(tmp_path / "none.json"), "--user", user.get_username())
+    file.write_text("[")
+    with pytest.raises(CommandError, match=r"threads\.json: "):
+        call_command("import_chats", str(file), "--user", user.get_username())

@@ -93,6 +93,20 @@ async def test_a_link_that_is_gone_is_a_404(client: Client, other_client: Client
         path = path[:-2] + ("A/" if path[-2] != "A" else "B/")
     gone = await STRANGER.request("GET", path)
     assert (gone.status, gone.json()["error"]["code"]) == (404, "not_found")
+    page = await STRANGER.request("GET", path.removeprefix("/api"))
+    assert page.status == 404
+    assert b"This link shows nothing" in page.body
+    assert b"w1" not in page.body
+
+
+async def test_a_stranger_who_tries_links_without_end_has_to_wait(client: Client, settings: Any) -> None:
+    await client.send("t1", "/tokens 1 0")
+    page = f"/shared/{(await shared(client))['secret']}/"
+    settings.CHAT_STRANGERS_A_MINUTE = 2
+    answers = [await STRANGER.request("GET", page) for _ in range(3)]
+    assert [answer.status for answer in answers] == [200, 200, 429]
+    assert int(answers[-1].headers["retry-after"]) > 0
+    assert b"w1" not in answers[-1].body
 
 
 async def test_a_link_ends_when_it_is_told_to_and_by_default(client: Client, settings: Any) -> None:

@@ -52,6 +52,24 @@ async def test_a_thread_is_made_read_renamed_archived_and_deleted(client: Client
     assert await Thread.objects.acount() == 1
 
 
+async def test_what_is_found_is_read_page_by_page(client: Client) -> None:
+    for words in ("Harbour", "Harbour harbour", "The old harbour", "Harbour"):
+        await client.request("POST", "/api/threads/", {"title": words})
+    pages = await walk(client, "/api/search/?q=harbour&limit=1")
+    assert [len(page) for page in pages] == [1, 1, 1, 1]
+    (whole,) = await walk(client, "/api/search/?q=harbour")
+    assert [hit for page in pages for hit in page] == whole
+    for after in ("x", "0x1p+0", "0x1p+0~", "~1", "0x1p+9999~1"):
+        refused = await client.request("GET", f"/api/search/?q=harbour&after={after.replace('+', '%2B')}")
+        assert (refused.status, refused.json()["error"]["field"]) == (400, "after"), after
+
+
+async def test_a_new_thread_is_not_archived(client: Client) -> None:
+    refused = await client.request("POST", "/api/threads/", {"title": "Plans", "archived": True})
+    assert (refused.status, refused.json()["error"]["field"]) == (400, "archived")
+    assert not await Thread.objects.aexists()
+
+
 async def test_creating_with_the_client_s_id_twice_is_one_thread(client: Client) -> None:
     one = (await client.request("POST", "/api/threads/", {"id": "mine"})).json()
     two = (await client.request("POST", "/api/threads/", {"id": "mine"})).json()

@@ -56,6 +56,17 @@ async def test_a_turn_is_written_into_array_and_mirror_and_told_like_a_threads(c
     assert (usage.copilot_chat_id, usage.thread_id, usage.message_id, usage.turn_id) == (chat, None, None, turn.pk)
 
 
+async def test_a_chat_for_which_nobody_chose_a_model_is_answered_with_the_default_one_and_says_so(
+    client: Client, asker: Scope, settings: Any
+) -> None:
+    settings.CHAT_AGENT, settings.CHAT_MODEL = "chat.agents.demo.agent", "test:usual"
+    chosen = await made(asker)
+    started = (await send(client, chosen, "/tokens 1 0", "m1")).chunks()[0]
+    unchosen = (await send(client, None, "/tokens 1 0", "m2")).chunks()[0]
+    assert [one["messageMetadata"]["model"] for one in (started, unchosen)] == ["large", "test:usual"]
+    assert [turn.model async for turn in Turn.objects.order_by("pk")] == ["large", "test:usual"]
+
+
 async def test_the_chat_is_marked_with_its_stream_while_a_turn_is_live(client: Client, asker: Scope) -> None:
     chat = await made(asker)
     async with client.stream("POST", "/api/copilot/chat", body(chat, "/hang", "m1")) as stream:

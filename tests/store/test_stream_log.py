@@ -4,6 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 
 from chat.models import StreamEvents, Turn, TurnStatus
@@ -127,6 +128,18 @@ def test_logs_are_pruned_some_at_a_time(asker: Scope) -> None:
             append([LogRow(ended.pk, ended.epoch, 1, chunks(1))], "p")
         finish(ended)
     assert [prune(0, most=2) for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_the_command_prunes_as_the_setting_says_or_as_it_is_told(
+    asker: Scope, turn: StoredTurn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    append([LogRow(turn.pk, turn.epoch, 1, chunks(1))], "p")
+    finish(turn)
+    call_command("prune_streams")
+    assert read_log(turn.pk) == chunks(1), "it is kept for a day"
+    call_command("prune_streams", "--older-than", "0")
+    assert read_log(turn.pk) == []
+    assert capsys.readouterr().out == "0 logs pruned\n1 logs pruned\n"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.core.management import call_command
 from django.db import connection
 from psycopg import AsyncConnection
 
-from chat.models import Message, Turn, TurnStatus
+from chat.models import Message, StreamEvents, Turn, TurnStatus
 from chat.store.begin import NewUserMessage, begin_turn
 from chat.store.scope import Scope
 from chat.store.sql import listen_parameters
@@ -103,12 +104,12 @@ async def test_a_send_that_waits_for_a_stop_asks_for_it_once(client: Client, set
         await second
 
 
-def dead_turn(asker: Scope, chunks: list[bytes], turn_id: str = "dead") -> StoredTurn:
+def dead_turn(asker: Scope, chunks: list[bytes], thread: str = "t1") -> StoredTurn:
     """A turn whose process is gone: begun, some of it logged, and its lease long out."""
     turn = begin_turn(
         asker,
-        open_thread(asker, "t1"),
-        turn_id,
+        open_thread(asker, thread),
+        "dead",
         fingerprint="",
         request={},
         user_message=NewUserMessage([{"type": "text", "text": "Hello"}]),
@@ -140,6 +141,24 @@ async def test_a_dead_turn_is_ended_from_the_fold_of_its_log(client: Client, ask
     assert stream.chunks()[-1] == {"type": "abort"}
     assert stream.chunks()[0]["type"] == "start"
     await sync_to_async(assert_invariants)()
+
+
+def test_a_dead_turn_that_cannot_be_ended_keeps_no_other_from_its_end_and_is_tried_again(
+    asker: Scope, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, other = (dead_turn(asker, LOGGED[:4], thread) for thread in ("t1", "t2"))
+    log = StreamEvents.objects.filter(turn=broken.pk)
+    (whole,) = log.values_list("chunks", flat=True)
+    log.update(chunks=whole[:-1])
+    assert recover_expired() == [other.pk]
+    assert f"turn {broken.pk} could not be recovered: JSONDecodeError" in caplog.text
+    assert "Half a" not in caplog.text
+    assert Turn.objects.get(pk=broken.pk).status == "streaming"
+    log.update(chunks=whole)
+    Turn.objects.filter(pk=broken.pk).update(heartbeat_at="2026-01-01T00:00Z")
+    call_command("recover_turns")
+    assert capsys.readouterr().out == f"recovered {broken.pk}\n1 turns recovered\n"
+    assert_invariants()
 
 
 async def test_a_send_that_meets_a_dead_turn_ends_it_first(client: Client, asker: Scope) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import OperationalError
 from psycopg import AsyncConnection
 
 from chat.models import StreamEvents, Thread, Turn
@@ -19,6 +20,7 @@ from chat.store.threads import open_thread
 from chat.streams import hub
 from chat.testing.client import Client, said
 from chat.testing.held import held_at
+from chat.turns import heartbeat
 from chat.turns.heartbeat import start_heartbeat, stop_heartbeat
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
 
@@ -94,6 +96,46 @@ async def test_the_pulse_of_a_loop_that_is_gone_beats_for_the_one_that_came_afte
     await Turn.objects.aupdate(stop_requested_at="2026-01-01T00:00Z")  # nobody is notified
     chunks = (await asyncio.wait_for(answer, 10)).chunks()
     assert chunks[-1] == {"type": "abort"}
+
+
+async def test_a_heartbeat_that_fails_costs_no_lease_since_the_next_one_comes(
+    client: Client, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = [OperationalError("server closed the connection")]
+
+    def fail_once() -> None:
+        if failures:
+            raise failures.pop()
+
+    stop_heartbeat()
+    settings.CHAT_LEASE_SECONDS = 0.3
+    live = asyncio.create_task(client.send("t2", "/hang", "m2"))
+    while not await Turn.objects.filter(status="streaming").aexists():
+        await asyncio.sleep(0.01)
+    heartbeat.also.append(fail_once)
+    try:
+        while failures:
+            await asyncio.sleep(0.02)
+        await next_beat()
+    finally:
+        heartbeat.also.remove(fail_once)
+    assert "a heartbeat failed: OperationalError" in caplog.text
+    await client.request("POST", "/api/chat/t2/stop")
+    await live
+
+
+async def test_a_pruning_that_fails_is_followed_by_the_next(
+    client: Client, settings: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_heartbeat()
+    monkeypatch.setattr(heartbeat, "PRUNE_SECONDS", 0.1)
+    settings.CHAT_LOG_RETENTION_SECONDS = 1e300  # longer than any interval of PostgreSQL's
+    await client.send("t1", "/tokens 3 0", "m1")
+    while "the log could not be pruned: DataError" not in caplog.text:
+        await asyncio.sleep(0.02)
+    settings.CHAT_LOG_RETENTION_SECONDS = 0
+    while await StreamEvents.objects.aexists():
+        await asyncio.sleep(0.02)
 
 
 async def test_the_live_turn_of_a_deleted_thread_is_stopped(client: Client) -> None:

@@ -1,4 +1,4 @@
-"""What a server does before its first request."""
+"""What a server does before its first request, and a worker before its first turn."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import gc
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from chatproject.asgi import application
 
@@ -24,3 +25,12 @@ async def test_what_was_imported_is_not_walked_through_by_collections() -> None:
         gc.unfreeze()
         await said_to.put({"type": "lifespan.shutdown"})
         await process
+
+
+def test_no_worker_starts_where_none_has_anything_to_do(settings: Any) -> None:
+    settings.CHAT_RUNNER = "process"
+    with pytest.raises(CommandError, match="CHAT_RUNNER is not worker"):
+        call_command("run_turns")
+    settings.CHAT_RUNNER = "worker"
+    with pytest.raises(CommandError, match="1 or more"):
+        call_command("run_turns", "--concurrency", "0")

@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from django.core.management import call_command
 from django.db.models import F
 
-from chat.models import QuotaCounter, TokenUsage, ToolApproval, Turn
+from chat.models import QuotaCounter, StreamEvents, TokenUsage, ToolApproval, Turn
 from chat.testing.client import Client
 from chat.testing.invariants import assert_database_is_sound
 from chat.turns import run
@@ -55,6 +55,22 @@ async def test_the_command_that_recovers_turns_ends_those_as_well(client: Client
     await sync_to_async(call_command)("recover_turns", stdout=said)
     assert f"stopped {turn.pk}: nobody decided in time" in said.getvalue()
     assert (await Turn.objects.aget()).status == "stopped"
+
+
+async def test_a_waiting_turn_that_cannot_be_ended_keeps_no_other_from_its_end_and_is_tried_again(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, _ = await parked(client, thread="t1")
+    other, _ = await parked(client, thread="t2")
+    await time_goes_by(25)
+    last = await StreamEvents.objects.filter(turn=broken).order_by("-first_seq").afirst()
+    log = StreamEvents.objects.filter(turn=broken, first_seq=last.first_seq)
+    await log.aupdate(chunks=last.chunks[:-1])
+    assert await sync_to_async(end_overdue)() == [other.pk]
+    assert f"turn {broken.pk}, which waits no longer, could not be ended: JSONDecodeError" in caplog.text
+    await log.aupdate(chunks=last.chunks)
+    assert await sync_to_async(end_overdue)() == [broken.pk]
+    await sync_to_async(assert_database_is_sound)()
 
 
 @pytest.mark.parametrize("durability", ["async", "exit"])

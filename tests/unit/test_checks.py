@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.core.checks import run_checks
+from django.db import connection
 
 from chat.store.jobs import APPLICATION
 
@@ -27,6 +28,24 @@ def test_a_server_without_back_pressure_is_warned_of(settings: Any) -> None:
 def test_times_without_a_zone_are_an_error(settings: Any) -> None:
     settings.USE_TZ = False
     assert warnings() == ["chat.E006"]
+
+
+def test_a_database_that_is_not_postgresql_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "vendor", "mysql")
+    assert warnings() == ["chat.E002"]
+
+
+@pytest.mark.parametrize("pool", [{"min_size": 1, "max_size": 1}, {"min_size": 1}])
+def test_a_pool_of_one_connection_is_an_error(monkeypatch: pytest.MonkeyPatch, pool: dict[str, int]) -> None:
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "pool", pool)
+    assert warnings() == ["chat.E005"]
+
+
+def test_a_middleware_that_streams_do_not_pass_through_is_named(settings: Any) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "people.middleware.Badge"]
+    (told,) = run_checks(tags=["chat"], databases=[])
+    assert told.id == "chat.I001"
+    assert "through people.middleware.Badge." in told.msg
 
 
 def test_a_runner_that_there_is_none_of_is_an_error(settings: Any) -> None:

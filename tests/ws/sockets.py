@@ -24,7 +24,11 @@ class Socket:
         self.code: int | None = None
 
     async def say(self, frame: Any) -> None:
-        await self._communicator.send_to(text_data=frame if isinstance(frame, str) else orjson.dumps(frame).decode())
+        if isinstance(frame, bytes):
+            await self._communicator.send_to(bytes_data=frame)
+        else:
+            text = frame if isinstance(frame, str) else orjson.dumps(frame).decode()
+            await self._communicator.send_to(text_data=text)
 
     async def hear(self, seconds: float = 10) -> dict[str, Any] | None:
         """The next frame; None when the server has closed, for a ``code``."""

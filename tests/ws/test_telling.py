@@ -1,4 +1,4 @@
-"""What a socket keeps of what it has told."""
+"""What a socket keeps of what it has told, and what it says when its process ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from chat.store.scope import Scope
 from chat.store.turns import read_turn
 from chat.streams.cursors import Cursor
 from chat.testing.client import Client
+from chat.turns.process import end_process
 from chat.ws.telling import REMEMBERED, Telling
+from tests.ws.sockets import socket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 
@@ -39,3 +41,13 @@ async def test_a_socket_keeps_nothing_of_turns_that_are_over(client: Client, ask
     assert len(telling._told) == REMEMBERED
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_socket_of_a_process_that_ends_is_told_to_come_again(client: Client) -> None:
+    await client.send("t1", "/tokens 1 0")
+    async with socket(client, "/ws/threads/t1/") as tab:
+        await tab.say({"stop": {}})
+        assert await tab.hear() == {"stop": {"turn": None}}
+        await end_process()
+        assert await tab.hear() is None
+        assert tab.code == 1012

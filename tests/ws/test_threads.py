@@ -179,6 +179,7 @@ async def test_a_queued_turn_is_told_when_it_waits_when_it_runs_and_when_it_ends
     ("frame", "code", "field"),
     [
         ("{", "invalid", "body"),
+        (b"{}", "invalid", "frame"),
         ("[]", "invalid", "body"),
         ("{}", "invalid", "frame"),
         ({"submit": {}, "stop": {}}, "invalid", "frame"),
@@ -226,12 +227,14 @@ async def refusal(client: Client, path: str, **headers: str) -> tuple[str, int |
 async def test_close_codes_say_why(client: Client, other_client: Client) -> None:
     pk = await begun(client)
     await other_client.send("t2", "/tokens 1 0", "o")
-    foreign = (await Turn.objects.aget(turn_id="o")).pk
+    await client.send("t3", "/tokens 1 0", "own")
+    foreign, elsewhere = [(await Turn.objects.aget(turn_id=name)).pk for name in ("o", "own")]
     assert await refusal(client, f"{PATH}?after=12") == ("invalid", 4400)
     assert await refusal(Client({}), PATH) == ("not_authenticated", 4401)
     assert await refusal(client, "/ws/threads/none/") == ("thread_not_found", 4404)
     assert await refusal(other_client, PATH) == ("thread_not_found", 4404)
     assert await refusal(client, f"{PATH}?after={foreign}-1") == ("turn_not_found", 4404)
+    assert await refusal(client, f"{PATH}?after={elsewhere}-1") == ("turn_not_found", 4404)
     assert await refusal(client, f"{PATH}?after={pk}-999") == ("cursor_gone", 4410)
 
 
