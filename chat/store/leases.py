@@ -88,17 +88,18 @@ def take_expired(seconds: float, owner: str, *, turn: int | None = None, limit: 
     whoever ran them writes nothing more. ``turn`` restricts it to one.
 
     Race: any number of sweepers. SKIP LOCKED gives each turn to one of them, and the renewed heartbeat keeps the
-    others off until this one is done, or dies, too.
+    others off until this one is done, or dies, too. An array is asked for once; IN may be asked for each row, and would
+    then find ``limit`` others.
     """
     found = rows(
         f"""
         UPDATE chat_turns t
            SET epoch = t.epoch + 1, owner = %(owner)s, heartbeat_at = clock_timestamp()
-         WHERE t.id IN (
+         WHERE t.id = ANY (ARRAY(
                SELECT id FROM chat_turns
                 WHERE status = 'streaming' AND heartbeat_at < clock_timestamp() - make_interval(secs => %(seconds)s)
                   AND (%(turn)s::bigint IS NULL OR id = %(turn)s)
-                ORDER BY heartbeat_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+                ORDER BY heartbeat_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
         RETURNING {TURN_COLUMNS},
                {message_id("user")} AS user_message_id, {message_id("assistant")} AS assistant_message_id
         """,

@@ -98,6 +98,11 @@ def listen_parameters() -> dict[str, Any]:
     }
 
 
+def release_connection() -> None:
+    """This thread asks no more: what it keeps of the pool, nobody else has."""
+    connection().close()
+
+
 def drop_broken_connections() -> None:
     """After PostgreSQL went away: replace the pool's dead connections all at once. Left to itself the pool finds them
     one by one, when they are asked for, with a pause that doubles after each (psycopg_pool 3.3): ten seconds for four.

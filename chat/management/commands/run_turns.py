@@ -7,10 +7,10 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
 from uvloop import new_event_loop
 
 from chat import conf
+from chat.store.sql import release_connection
 
 
 class Command(BaseCommand):
@@ -33,7 +33,7 @@ class Command(BaseCommand):
         if concurrency < 1:
             raise CommandError("--concurrency is 1 or more.")
         self.check(tags=[Tags.database], databases=list(settings.DATABASES))
-        connections.close_all()  # this thread asks no more, and what it kept of the pool no other would have
+        release_connection()
         self.stdout.write(f"Runs the turns that others begin, at most {concurrency} at once.")
         self.stdout.flush()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
