@@ -8,10 +8,11 @@ SERVER ?= uvicorn
 PYTEST ?=
 BENCH ?=
 SOAK ?= 3600
+MUTANTS ?= 100
 # Where `make run` may make the account demo / demo: its own database. `anywhere`: in the one of DATABASE_URL as well.
 DEMO ?= embedded
 
-.PHONY: run test test-worker coverage proof bench bench-history bench-scaling bench-peers soak check lint format lock clean
+.PHONY: run test test-worker proof mutants coverage bench bench-history bench-scaling bench-peers soak check lint format lock clean
 
 run: $(VENV)/.run
 	@DEBUG=$${DEBUG:-1} HOST=$(HOST) PORT=$(PORT) SERVER=$(SERVER) exec $(BIN)/python manage.py serve --migrate --demo $(DEMO) -v 0
@@ -50,6 +51,11 @@ ifdef PYTEST
 else
 	$(BIN)/python -m tests.proof $(PROOF)
 endif
+
+# One change of the code at a time, so many of the fold, the writer and the store, and whether a test notices; writes
+# docs/proof-mutants.md. MUTANTS=all: every one there is.
+mutants: $(VENV)/.dev
+	$(BIN)/python -m tests.proof.mutants --number $(MUTANTS)
 
 # The streams against a bare Django view, as ratios in one run; BENCH=--quick shows the rows with tiny numbers.
 bench: $(VENV)/.dev
@@ -96,7 +102,7 @@ lock: $(VENV)/.dev
 
 clean:
 	@for data in .data/*postgres*; do rm -rf "$$(readlink -f "$$data")"; done  # as root it may be a link
-	rm -rf $(VENV) .data staticfiles .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .data staticfiles .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

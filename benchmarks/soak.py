@@ -34,8 +34,7 @@ from benchmarks.soak_watch import Sample, Work, as_json, judged, look
 from benchmarks.stage import PRODUCTION, Stage
 from chat.management.commands.serve import SERVERS
 from chat.testing.invariants import assert_database_is_sound, assert_invariants
-from tests.acceptance.server import ROOT
-from tests.acceptance.server import DemoServer as Server
+from tests.acceptance.server import ROOT, DemoServer
 
 SLOTS = 3  # the first one is never killed: its memory is looked at
 VISITORS = 8  # few, so that each has soon made and left as many conversations as it keeps
@@ -98,7 +97,7 @@ class Soak:
         self.dsn = stage.database()
         settings = {"CHAT_AGENT": "", "DATABASE_URL": self.dsn, "LOG_FORMAT": "json", "LOG_LEVEL": "WARNING"}
         settings |= {"SECURE_SSL_REDIRECT": "0", "MALLOC_ARENA_MAX": "2"}  # as the image has it
-        self.servers = [Server(stage.folder, prepared=True, **{**PRODUCTION, **settings}) for _ in range(SLOTS)]
+        self.servers = [DemoServer(stage.folder, prepared=True, **{**PRODUCTION, **settings}) for _ in range(SLOTS)]
         self.place = Place([one.url for one in self.servers], stage.token, [False] * SLOTS, [0] * SLOTS)
         self.samples: list[Sample] = []
         self.kills: list[float] = []

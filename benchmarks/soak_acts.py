@@ -21,6 +21,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from chat.protocol import sse
+from chat.testing.client import said
 from tests.acceptance.wire import frames
 
 TEXTS = ("/tokens 60 10", "/tokens 200 5", "/tokens 5 0", "/think", "/tool", "/fail 3", "How are you?")
@@ -136,18 +137,18 @@ class Visitor:
     # -- in threads
 
     async def say(self) -> None:
-        await self.answered(self.said(await self.thread(), random.choice(TEXTS)), leaves=random.random() < 0.3)
+        await self.answered(self.question(await self.thread(), random.choice(TEXTS)), leaves=random.random() < 0.3)
 
     async def say_twice(self) -> None:
         """Two tabs, or a retry: one turn, the same bytes."""
-        body = self.said(await self.thread(), random.choice(TEXTS))
+        body = self.question(await self.thread(), random.choice(TEXTS))
         one, two = await asyncio.gather(self.answered(body), self.answered(body))
         assert one == two, "two streams for one send"
 
     async def join(self) -> None:
         """Others read along, over SSE and over a socket, in whatever process."""
         thread = await self.thread()
-        heard = await self.heard("/api/chat", self.said(thread, "/tokens 100 20"), leaves=True)
+        heard = await self.heard("/api/chat", self.question(thread, "/tokens 100 20"), leaves=True)
         one, other, socket = await asyncio.gather(
             self.replayed(heard), self.replayed(heard), self._over_a_socket(thread, heard.turn)
         )
@@ -156,7 +157,7 @@ class Visitor:
 
     async def stop(self) -> None:
         thread = await self.thread()
-        reading = asyncio.create_task(self.answered(self.said(thread, "/hang")))
+        reading = asyncio.create_task(self.answered(self.question(thread, "/hang")))
         await asyncio.sleep(random.uniform(0.1, 1))
         while not reading.done():
             await self.ask("POST", f"/api/chat/{thread}/stop", {200, 202, 404})
@@ -173,11 +174,11 @@ class Visitor:
         if thread := self._asked():
             # As the AI SDK sends it: under the id of the message that it takes the place of. Twice the same is a retry.
             name = self.asked[thread]
-            body = self.said(thread, f"/tokens 30 5 {uuid.uuid4().hex}", name)
+            body = self.question(thread, f"/tokens 30 5 {uuid.uuid4().hex}", name)
             await self.answered({**body, "messageId": name})
 
     async def approve(self) -> None:
-        body = self.said(await self.thread(), "/approve 2")
+        body = self.question(await self.thread(), "/approve 2")
         heard = await self.heard("/api/chat", body)
         turn = (await self.ask("GET", f"/api/turns/{heard.turn}", {200})).json()
         calls = [one["tool_call_id"] for one in turn["approvals"]]
@@ -189,7 +190,7 @@ class Visitor:
 
     async def attach(self) -> None:
         kept = (await self.ask("POST", "/api/attachments/", {201}, files={"file": FILE})).json()
-        body = self.said(await self.thread(), "/tokens 5 5")
+        body = self.question(await self.thread(), "/tokens 5 5")
         body["messages"][0]["parts"].append(kept["part"])
         await self.answered(body)
         assert (await self.ask("GET", f"/api/attachments/{kept['id']}/", {200})).content == FILE[1]
@@ -211,8 +212,8 @@ class Visitor:
         if not self.chats or random.random() < 0.2:
             self.chats.append((await self.ask("POST", "/api/copilot/chats/", {201}, json={})).json()["id"])
         chat, name = self.chats[-1], uuid.uuid4().hex
-        said = {"message": random.choice(TEXTS), "chatId": chat, "userMessageId": name}
-        await self.answered(said, "/api/copilot/chat", leaves=random.random() < 0.3)
+        body = {"message": random.choice(TEXTS), "chatId": chat, "userMessageId": name}
+        await self.answered(body, "/api/copilot/chat", leaves=random.random() < 0.3)
         if random.random() < 0.2:
             fork = {"upToMessageId": name}
             self.chats.append(
@@ -234,7 +235,7 @@ class Visitor:
     def _asked(self) -> str:
         return random.choice(list(self.asked)) if self.asked else ""
 
-    def said(self, thread: str, text: str, name: str = "") -> dict[str, Any]:
+    def question(self, thread: str, text: str, name: str = "") -> dict[str, Any]:
         name = name or uuid.uuid4().hex
         if text in ENDLESS:
             self.asked.pop(thread, None)
@@ -242,8 +243,7 @@ class Visitor:
             self.asked[thread] = name
         if thread not in self.threads:
             self.threads.append(thread)
-        message = {"id": name, "role": "user", "parts": [{"type": "text", "text": text}]}
-        return {"id": thread, "trigger": "submit-message", "messages": [message]}
+        return said(thread, text, name)
 
     async def answered(self, body: Any, path: str = "/api/chat", *, leaves: bool = False) -> bytes:
         """Send, and hear the turn to its end, then once more from its start; returns its bytes."""
@@ -333,8 +333,8 @@ class Visitor:
                 asyncio.timeout(PATIENCE),
                 connect(url, additional_headers={"Authorization": f"Bearer {place.token}"}) as socket,
             ):
-                async for said in socket:
-                    told = orjson.loads(said)
+                async for frame in socket:
+                    told = orjson.loads(frame)
                     if "chunk" in told and told["cursor"].startswith(f"{turn}-"):
                         chunks.append(told["chunk"])
                     elif "turn" in told and told["turn"]["turn"] == turn and told["turn"]["finished_at"]:

@@ -18,6 +18,7 @@ import httpx
 
 from benchmarks.client import Target
 from benchmarks.stage import Stage
+from chat.testing.client import said
 
 # A line of the log: which process, and what it was told.
 PREFIX = "%p|"
@@ -63,9 +64,9 @@ class Log:
         time.sleep(SETTLE)
         with self._path.open("rb") as log:
             log.seek(self._at)
-            said = log.read()
-        self._at += len(said)
-        return told(said.decode(errors="replace"))
+            written = log.read()
+        self._at += len(written)
+        return told(written.decode(errors="replace"))
 
 
 def told(log: str) -> list[Said]:
@@ -101,8 +102,8 @@ def _watched(stage: Stage, target: Target) -> Trips:
     with httpx.Client(
         base_url=f"http://127.0.0.1:{target.port}", headers={"Authorization": f"Bearer {target.token}"}, timeout=30
     ) as client:
-        client.post("/api/chat", json=_said(thread, "/paced 2 50")).raise_for_status()
-        with logged(stage) as log, client.stream("POST", "/api/chat", json=_said(thread, "/paced 2 1")) as answer:
+        client.post("/api/chat", json=said(thread, "/paced 2 50", "one")).raise_for_status()
+        with logged(stage) as log, client.stream("POST", "/api/chat", json=said(thread, "/paced 2 1", "two")) as answer:
             beginning: list[Said] = []
             for line in answer.iter_lines():
                 if "text-delta" in line:  # at the second one, a second later: what was logged late
@@ -120,16 +121,11 @@ def _watched(stage: Stage, target: Target) -> Trips:
     )
 
 
-def reads_of_the_log(said: list[Said]) -> int:
+def reads_of_the_log(log: list[Said]) -> int:
     """How many of them read chunks back."""
-    return sum(bool(READ.search(one.statement)) for one in said)
+    return sum(bool(READ.search(one.statement)) for one in log)
 
 
 def _appends(statement: str) -> bool:
     """Whether it is the writer's; the end of a turn writes to the log as well."""
     return "INSERT INTO chat_stream_events" in statement and "UPDATE chat_turns" not in statement
-
-
-def _said(thread: str, text: str) -> dict[str, object]:
-    message = {"id": uuid.uuid4().hex, "role": "user", "parts": [{"type": "text", "text": text}]}
-    return {"id": thread, "trigger": "submit-message", "messages": [message]}

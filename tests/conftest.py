@@ -19,6 +19,7 @@ from chat.store.scope import Scope
 from chat.testing.client import Client
 from chatproject import embedded_postgres
 from tests.factories import UserFactory
+from tests.postgres import UNSAFE
 from tests.worker_beside import worker_beside
 
 # A shell starts its background jobs with Ctrl-C ignored, and every child inherits that: tests that press it would wait.
@@ -29,9 +30,6 @@ HERE = Path(__file__).parent
 pytest_plugins = ["chat.testing.plugin"]
 # Folders of tests that drive whole servers.
 ALONE = ("acceptance", "browser")
-
-# What a crash would cost does not matter here; what a test costs does.
-UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -33,3 +34,13 @@ def assert_log_is_stored(pk: int) -> Turn:
     """The same of a turn that nobody may have read."""
     assert_database_is_sound(condition=f"t.id = {pk}", prefixes=True)
     return Turn.objects.get(pk=pk)
+
+
+async def ended(pk: int) -> Turn:
+    """The turn once it has ended."""
+    for _ in range(500):
+        turn = await Turn.objects.aget(pk=pk)
+        if turn.status != "streaming":
+            return turn
+        await asyncio.sleep(0.01)
+    raise AssertionError("the turn did not end")

@@ -13,10 +13,11 @@ os.environ.setdefault("DATABASE_POOL", "48")
 
 from chatproject import embedded_postgres
 from chatproject.settings import *  # noqa: F403
-from chatproject.settings import BASE_DIR, DATABASES, EMBEDDED_POSTGRES, database
+from chatproject.settings import DATABASES, EMBEDDED_POSTGRES, database
+from tests.postgres import PLACE
 
 if EMBEDDED_POSTGRES:
-    EMBEDDED_POSTGRES = BASE_DIR / ".data" / f"test-postgres-{os.environ.get('TEST_POSTGRES', 'default')}"
+    EMBEDDED_POSTGRES = PLACE
     DATABASES = {"default": database(embedded_postgres.dsn(EMBEDDED_POSTGRES))}
 
 # Two Python versions may run at once on one server.

@@ -15,8 +15,7 @@ from websockets.sync.client import connect
 
 from benchmarks.peers import install, sockets
 from benchmarks.peers.peer import SILENCE, Kept, Peer, Sent, told
-from tests.acceptance.server import ROOT
-from tests.acceptance.server import DemoServer as Server
+from tests.acceptance.server import ROOT, DemoServer
 
 APPLICATION = Path(__file__).parent / "servers/chainlit_chat.py"
 # What the statements of its data layer want to find: Chainlit's own migrations are in a repository, not in the package.
@@ -62,7 +61,7 @@ class ChainlitServer(Peer):
     dialect = sockets.Socket()
     has_cursor = True
 
-    def start(self) -> Server:
+    def start(self) -> DemoServer:
         interpreter = install.python("chainlit", "chainlit==2.12.0", "asyncpg>=0.30")
         folder = self.place.folder / "chainlit"
         folder.mkdir()

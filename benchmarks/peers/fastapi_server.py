@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from benchmarks.peers import install
 from benchmarks.peers.peer import Kept, Peer, Sent
 from benchmarks.peers.place import uvicorn
-from tests.acceptance.server import DemoServer as Server
+from tests.acceptance.server import DemoServer
 
 PREFIX = "fastapi-resumable-stream"
 
@@ -23,7 +23,7 @@ class FastApiServer(Peer):
     keeps = "Redis (every chunk, for an hour after the last)"
     has_cursor = True
 
-    def start(self) -> Server:
+    def start(self) -> DemoServer:
         interpreter = install.python(
             "fastapi", "fastapi-resumable-stream[fastapi]==0.2.1", "uvicorn[standard]>=0.35", "fastapi>=0.116"
         )

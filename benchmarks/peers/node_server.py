@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from benchmarks.peers import install
 from benchmarks.peers.peer import Kept, Peer, Sent, told
-from tests.acceptance.server import DemoServer as Server
+from tests.acceptance.server import DemoServer
 
 
 class NodeServer(Peer):
@@ -20,7 +20,7 @@ class NodeServer(Peer):
     )
     keeps = "PostgreSQL (chats), Redis (whether a stream is live; chunks pass through it when somebody resumes)"
 
-    def start(self) -> Server:
+    def start(self) -> DemoServer:
         folder = install.node()
         return self.place.serve(
             "env",

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.peers.peer import Kept, Peer, Sent, told
 from benchmarks.peers.place import uvicorn
 from benchmarks.stage import PRODUCTION
-from tests.acceptance.server import DemoServer as Server
+from tests.acceptance.server import DemoServer
 
 CURSOR = re.compile(rb"^id: (\S+)", re.MULTILINE)
 QUESTIONS = """
@@ -34,7 +34,7 @@ class Ours(Peer):
     keeps = "PostgreSQL"
     has_cursor = True
 
-    def start(self) -> Server:
+    def start(self) -> DemoServer:
         settings = {
             **PRODUCTION,
             "CHAT_AGENT": "benchmarks.peers.servers.counted.agent",
@@ -73,7 +73,7 @@ class Bare(Peer):
     how = "`benchmarks/bare.py`: a `StreamingHttpResponse` around the agent, no middleware, no database; uvicorn"
     keeps = "nothing"
 
-    def start(self) -> Server:
+    def start(self) -> DemoServer:
         return self.place.serve(*uvicorn(sys.executable, "benchmarks.bare:application", "--lifespan", "off"))
 
     def join(self, sent: Sent, seen: list[bytes] | None) -> Iterator[bytes] | None:

@@ -15,7 +15,8 @@ import psycopg
 from benchmarks.client import STAMP, Target
 from benchmarks.peers.load import Dialect, Sse
 from benchmarks.peers.place import Place
-from tests.acceptance.server import DemoServer as Server
+from chat.testing.client import said
+from tests.acceptance.server import DemoServer
 
 # Seconds without a token after which a stream is said to hang.
 SILENCE = 8.0
@@ -35,8 +36,7 @@ class Sent:
 
     @property
     def body(self) -> dict[str, Any]:
-        message = {"id": self.message, "role": "user", "parts": [{"type": "text", "text": self.text}]}
-        return {"id": self.thread, "trigger": "submit-message", "messages": [message]}
+        return said(self.thread, self.text, self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Peer:
         self.runs.touch()
         self.server = self.start()
 
-    def start(self) -> Server:
+    def start(self) -> DemoServer:
         raise NotImplementedError
 
     def join(self, sent: Sent, seen: list[bytes] | None) -> Iterator[bytes] | None:

@@ -16,7 +16,7 @@ from benchmarks.peers import install
 from benchmarks.processes import cpu_of_tree
 from benchmarks.stage import Stage
 from chat.testing.servers import eventually, free_port
-from tests.acceptance.server import DemoServer as Server
+from tests.acceptance.server import DemoServer
 
 
 class Place:
@@ -66,10 +66,10 @@ class Place:
         redis = cpu_of_tree(self._redis.pid) if self._redis else 0.0
         return cpu_of_tree(self.stage.postgres) + redis
 
-    def serve(self, *command: str, **settings: str) -> Server:
+    def serve(self, *command: str, **settings: str) -> DemoServer:
         """A server on a free port that ends with this place."""
         # Many programs take any DEBUG, even 0, for a wish to hear of every chunk.
-        server = Server(self.folder, prepared=True, **{"DEBUG": "", **settings})
+        server = DemoServer(self.folder, prepared=True, **{"DEBUG": "", **settings})
         self._exit.callback(server.stop)
         server.start(*(word.format(port=server.port) for word in command))
         return server

@@ -12,7 +12,7 @@ from benchmarks.peers import install
 from benchmarks.peers.load import Sse
 from benchmarks.peers.peer import Kept, Peer, Sent
 from benchmarks.peers.place import uvicorn
-from tests.acceptance.server import DemoServer as Server
+from tests.acceptance.server import DemoServer
 
 OFFSET = re.compile(rb'"streamNextOffset": ?"([^"]+)"')
 
@@ -29,7 +29,7 @@ class RakaiaServer(Peer):
     dialect = Sse(stamp, b'"streamClosed"')
     has_cursor = True
 
-    def start(self) -> Server:
+    def start(self) -> DemoServer:
         interpreter = install.python("rakaia", "rakaia-streams[django,postgres]==0.9.0", "uvicorn[standard]>=0.35")
         return self.place.serve(
             *uvicorn(interpreter, "benchmarks.peers.servers.rakaia_chat:application", "--lifespan", "off"),

@@ -20,6 +20,11 @@ from chat.protocol.partial_json import parse_partial
 from chat.protocol.tool_calls import ANSWERED, STOPPED
 
 
+def says_something(parts: Iterable[Part]) -> bool:
+    """Whether there is anything to show but steps and data."""
+    return any(part["type"] != "step-start" and not part["type"].startswith("data-") for part in parts)
+
+
 class AssistantContentBuilder:
     """Builds one assistant message's parts, chunk by chunk.
 
@@ -79,7 +84,7 @@ class AssistantContentBuilder:
 
     def is_empty(self) -> bool:
         """Whether there is nothing to show but steps and data."""
-        return all(part["type"] == "step-start" or part["type"].startswith("data-") for part in self._parts)
+        return not says_something(self._parts)
 
     def stats(self) -> dict[str, int]:
         """How many parts there are of each kind, tool calls by how they ended, and the bytes of it all."""

@@ -84,8 +84,6 @@ def coalesce(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
 
 
 def _joined(first: Chunk, pieces: list[str], metadata: Any) -> Chunk:
-    if len(pieces) == 1:
-        return first
     chunk = {**first, _DELTA_KEYS[first["type"]][1]: "".join(pieces)}
     return {**chunk, "providerMetadata": metadata} if metadata else chunk
 

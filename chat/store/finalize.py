@@ -11,6 +11,7 @@ from chat import conf
 from chat.errors import ChatNotFound
 from chat.models import ApprovalStatus, Trigger, TurnStatus
 from chat.protocol.copilot import answer_element
+from chat.protocol.fold import says_something
 from chat.store import turn_news
 from chat.store.approvals import ASK, LEAVE_UNDECIDED
 from chat.store.copilot import lock_chat, write_answer
@@ -134,7 +135,7 @@ def _end_in_thread(
     # Another answer takes the place of the one there is when it is complete, or has been stopped with something in it.
     status = ending["status"]
     replaces = turn.trigger == Trigger.REGENERATE and (
-        status == TurnStatus.COMPLETED or (status == TurnStatus.STOPPED and _says_something(parts))
+        status == TurnStatus.COMPLETED or (status == TurnStatus.STOPPED and says_something(parts))
     )
     values = {
         "thread": turn.thread_id,
@@ -157,10 +158,6 @@ def _end_in_thread(
     if status == TurnStatus.AWAITING_APPROVAL:
         return Ended.STOP_WANTED if found["stop_wanted"] else Ended.PARKED
     return Ended.NEXT_WAITS if found["next_waits"] else Ended.YES
-
-
-def _says_something(parts: list[dict[str, Any]]) -> bool:
-    return any(part["type"] != "step-start" and not part["type"].startswith("data-") for part in parts)
 
 
 def _end_in_chat(

@@ -37,7 +37,7 @@ def renew(turns: Iterable[tuple[int, int]]) -> list[Lease]:
           FROM held,
                unnest(string_to_array(%(turns)s, ',')::bigint[], string_to_array(%(epochs)s, ',')::int[])
                AS ours (turn, epoch)
-         WHERE t.id = held.id AND t.id = ours.turn AND t.epoch = ours.epoch AND t.status = 'streaming'
+         WHERE t.id = held.id AND t.id = ours.turn AND t.epoch = ours.epoch
         RETURNING t.id, t.epoch, t.stop_requested_at IS NOT NULL AS stop_requested
         """,
         turns=",".join(str(turn) for turn, _ in wanted),

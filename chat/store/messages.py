@@ -92,13 +92,16 @@ def append_message(
     """A client's own write, for recovery only (``POST /api/threads/{id}/messages/``).
 
     With a turn id that has a row of that role, that row comes back and ``parts`` are dropped. Otherwise it makes
-    a ``user`` row, or the assistant row of an ended turn of the asker's that lost it. ``usage`` is taken only
-    for an ended turn that has none: what the server counts is never overwritten.
+    a ``user`` row, or the assistant row of an ended turn of the asker's that lost it. A turn that gives another answer
+    has no question of its own: the one that it answers comes back. ``usage`` is taken only for an ended turn that has
+    none: what the server counts is never overwritten.
 
     Raises ThreadNotFound, and TurnNotFound for an assistant row without such a turn.
     """
     if role == "assistant":
         _require_own_turn(scope, thread_id, turn_id)
+    elif turn_id is not None and (answered := _answered(scope, thread_id, turn_id)):
+        return answered
     message = _insert(
         scope,
         thread_id,
@@ -263,20 +266,25 @@ def read_question(scope: Scope, turn: StoredTurn) -> StoredMessage:
     try:
         return read_turn_message(scope, turn.conversation, turn.turn_id, "user")
     except MessageNotFound:
-        found = row(
-            f"""
-            SELECT {COLUMNS} FROM chat_messages
-             WHERE id = (SELECT parent_id FROM chat_messages
-                          WHERE thread_id = %(thread)s AND turn_id = %(turn_id)s AND role = 'assistant')
-               AND role = 'user' AND EXISTS (SELECT FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD})
-            """,
-            thread=turn.conversation,
-            turn_id=turn.turn_id,
-            scope_user=scope.user_id,
-        )
-        if found is None:
-            raise
-        return stored_message(found)
+        if answered := _answered(scope, turn.conversation, turn.turn_id):
+            return answered
+        raise
+
+
+def _answered(scope: Scope, thread_id: uuid.UUID, turn_id: str) -> StoredMessage | None:
+    """The user message behind which a turn's answer stands."""
+    found = row(
+        f"""
+        SELECT {COLUMNS} FROM chat_messages
+         WHERE id = (SELECT parent_id FROM chat_messages
+                      WHERE thread_id = %(thread)s AND turn_id = %(turn_id)s AND role = 'assistant')
+           AND role = 'user' AND EXISTS (SELECT FROM chat_threads WHERE id = %(thread)s AND {VISIBLE_THREAD})
+        """,
+        thread=thread_id,
+        turn_id=turn_id,
+        scope_user=scope.user_id,
+    )
+    return stored_message(found) if found else None
 
 
 USAGE_SHOWN = (*COUNTS, "source")

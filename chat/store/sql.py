@@ -58,8 +58,9 @@ ATTEMPTS = 10
 # and whoever recovers its turns would wait. PostgreSQL ends such a session after five seconds.
 PATIENCE = "set_config('idle_in_transaction_session_timeout', '5s', true)"
 
-# The SQLSTATE of a session that was idle in its transaction for too long.
-SLEPT_TOO_LONG = "25P03"
+# SQLSTATEs of sessions that are of no use any more, for which psycopg has an InternalError: one that was idle in its
+# transaction for too long, and one that may not write, as after a failover, which leaves an old primary read-only.
+USELESS = ("25P03", "25006")
 
 # The classes of SQLSTATE whose errors quote names of the schema only, in the first of their lines: violated
 # constraints, and statements that do not fit the schema.
@@ -125,7 +126,7 @@ def rows(statement: str, **params: Any) -> list[Row]:
 
     What it raises says no value: it names what of the schema was hurt, or the kind of error.
     """
-    with connection().cursor() as cursor:
+    with _useless_is_unavailable(), connection().cursor() as cursor:
         # Django's own loader of times is Python, and takes longer than all else that is done with a row.
         cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
         try:
@@ -184,15 +185,26 @@ def one_transaction() -> Iterator[None]:
     """A transaction, or a savepoint inside somebody's.
 
     A process that slept in it may find that PostgreSQL has ended its session (``idle_in_transaction_session_timeout``).
-    psycopg has an InternalError for that; it is one of UNAVAILABLE here, like any other connection that is gone.
+    """
+    with _useless_is_unavailable(), transaction.atomic(using=connection().alias):
+        yield
+
+
+@contextmanager
+def _useless_is_unavailable() -> Iterator[None]:
+    """A session of no use is one of UNAVAILABLE, like any other connection that is gone, and is ended: the pool would
+    hand it out again, and the next one may be at the server that takes writes now (``target_session_attrs``).
     """
     try:
-        with transaction.atomic(using=connection().alias):
-            yield
+        yield
     except InternalError as problem:
-        if getattr(problem.__cause__, "sqlstate", None) == SLEPT_TOO_LONG:
-            raise OperationalError(*problem.args) from problem
-        raise
+        if getattr(problem.__cause__, "sqlstate", None) not in USELESS:
+            raise
+        database = connection()
+        if database.connection is not None:
+            database.connection.close()
+        database.close()
+        raise OperationalError(*problem.args) from problem
 
 
 @contextmanager

@@ -54,6 +54,9 @@ BROKEN = {
             SELECT FROM chat_messages m
              WHERE m.thread_id = t.thread_id AND m.turn_id = t.turn_id AND m.role = 'assistant')""",
     "an ended turn without an end": f"SELECT id FROM chat_turns WHERE status IN {ENDED} AND finished_at IS NULL",
+    "a current message behind one that was replaced": """
+        SELECT m.id FROM chat_messages m JOIN chat_messages before ON before.id = m.parent_id
+         WHERE m.is_current AND NOT before.is_current AND m.deleted_at IS NULL AND before.deleted_at IS NULL""",
     "an answer that stands before its question": """
         SELECT a.id FROM chat_messages a JOIN chat_messages u USING (thread_id, turn_id)
          WHERE a.role = 'assistant' AND u.role = 'user' AND a.id < u.id""",

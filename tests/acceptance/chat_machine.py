@@ -52,7 +52,7 @@ class ChatMachine(Rewriting):
     @rule(which=WHICH, slot=SLOTS)
     def reuse_an_id_for_something_else(self, which: int, slot: int) -> None:
         sent = self._sent(which)
-        if has_turn(sent) and not sent.edits:
+        if has_turn(sent) and not sent.revises:
             before = turns_in(sent.thread)
             other = sent.body()
             other["messages"][0]["parts"][0]["text"] = "something else"
@@ -208,6 +208,8 @@ class ChatMachine(Rewriting):
             body |= {"turn_id": sent.turn_id, "token_usage": {"prompt_tokens": 1}}
         known = sent is not None and has_turn(sent)
         waits = sent is not None and sent.turn_id in unended([name])[1]
+        if sent and sent.again and role == "user" and (waits or not known):
+            return  # its question has another turn's name
         answer = self._ask(slot, "POST", f"/api/threads/{name}/messages/", body)
         self._note("append to", sent.turn_id if sent else name, role, answer.status)
         if role == "assistant" and not known:
@@ -226,7 +228,8 @@ class ChatMachine(Rewriting):
     def look(self, thread: int, slot: int) -> None:
         """A page loads: each message once, in order, and whatever was seen to end is there."""
         name = self.threads[thread]
-        ended = {sent.turn_id for sent in self.sends if sent.thread == name and sent.ended and not sent.replaced}
+        there = [sent for sent in self.sends if sent.thread == name and not sent.replaced]
+        ended = {sent.turn_id for sent in there if sent.ended and not sent.again}  # that may have come to nothing
         listed = self._ask(slot, "GET", f"/api/threads/{name}/messages/?limit=200")
         state = self._ask(slot, "GET", f"/api/threads/{name}/state/?limit=200")
         assert (listed.status, state.status) in ((200, 200), (404, 404))

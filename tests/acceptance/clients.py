@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition
 
 from tests.acceptance.cluster import Cluster
-from tests.acceptance.ledger import has_rows, has_turn, unended
+from tests.acceptance.ledger import has_rows, has_turn, turn_of, unended
 from tests.acceptance.sent import NATURAL_END, Following, Sent
 from tests.acceptance.wire import Answer, Exchange, request
 
@@ -45,8 +45,8 @@ class Clients(RuleBasedStateMachine):
         self.tally = tally
         self.tally["examples"] += 1
 
-    def _new(self, thread: str, text: str, edits: str = "") -> Sent:
-        sent = Sent(thread, f"{thread}.{len(self.sends)}", text, edits)
+    def _new(self, thread: str, text: str, **revises: str) -> Sent:
+        sent = Sent(thread, f"{thread}.{len(self.sends)}", text, **revises)
         self.sends.append(sent)
         self.has_sent = True
         return sent
@@ -55,6 +55,18 @@ class Clients(RuleBasedStateMachine):
         """The send that asked the message of that name."""
         (asked,) = [sent for sent in self.sends if sent.turn_id == name]
         return asked
+
+    def _current(self, name: str) -> Sent:
+        """The send that asked the current version of the message of that name: the newest edit of it."""
+        questions = [sent for sent in self.sends if not sent.again]
+        versions = [sent for sent in questions if self._first(sent.turn_id) == self._first(name)]
+        return max(versions, key=lambda sent: turn_of(sent) or 0)
+
+    def _first(self, name: str) -> str:
+        """The name of the first version of a message."""
+        while edits := self._asked(name).edits:
+            name = edits
+        return name
 
     def _sent(self, which: int) -> Sent:
         return self.sends[-1 - which % len(self.sends)]
@@ -88,23 +100,29 @@ class Clients(RuleBasedStateMachine):
 
     def _post(self, sent: Sent, slot: int, *, may_refuse: bool = False, **keys: Any) -> None:
         server = self._server(slot)
+        if sent.again and not has_turn(sent):
+            sent.answers = self._current(sent.again)
+            sent.asks(sent.answers.text)
         if sent.accepted is not True:
             sent.may_run_on(server)
+        unasked = sent.revises and sent.revises in unended([sent.thread])[1]  # what waits in a queue is no message yet
         exchange = self._open(server[0], "POST", "/api/chat", sent.body(**{k: v for k, v in keys.items() if v}))
         status = exchange.status(SLACK)
-        self._note(f"post {status}", sent.turn_id, sent.text, keys, "to", server)
+        verb = "edit" if sent.edits else "regenerate" if sent.again else "send"
+        self._note(f"{verb} {status}", sent.turn_id, sent.text, keys, "to", server)
         if status == 409 and may_refuse:
             refused = exchange.to_the_end().json()["error"]
             assert (refused["code"], refused["cursor"]) == ("thread_busy", f"{refused['turn']}-0")
             assert refused["turn_id"] in {other.turn_id for other in self.sends if other.thread == sent.thread}
             assert not has_turn(sent)
             sent.accepted = False
-        elif status == 404 and sent.edits and self._asked(sent.edits).replaced:
+        elif status == 404 and sent.revises and (unasked or self._asked(sent.revises).replaced):
             assert exchange.to_the_end().json()["error"]["code"] == "message_not_found"
-            sent.accepted = has_turn(sent)
+            assert not has_turn(sent)
+            sent.accepted = False
         else:
             assert status == 200, exchange.answer.body
-            if sent.edits and not sent.accepted:
+            if sent.revises and not sent.accepted:
                 for other in self.sends:
                     other.replaced |= other.thread == sent.thread and other is not sent
             sent.accepted = True

@@ -62,7 +62,7 @@ class World:
         for turn in self.asked:
             reader = readers[turn] = self.send(client, turn)
             begun = (lambda one=reader: one.status == 200) if turn in BEHIND else (lambda one=reader: started(one))
-            eventually(lambda begun=begun: begun() or struck(server), 10)
+            eventually(lambda begun=begun: begun() or server.struck(), 10)
         return readers
 
     def until_all_have_ended(self) -> float:
@@ -94,10 +94,6 @@ def body(turn: str, text: str) -> dict[str, Any]:
 
 def started(reader: Reader) -> bool:
     return b'"start"' in reader.received
-
-
-def struck(server: Preloaded) -> bool:
-    return server.state() in ("", "Z", "X", "T")
 
 
 def stop_hung(world: World, server: Preloaded, hung: Reader) -> Reader:

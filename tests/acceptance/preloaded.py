@@ -1,10 +1,12 @@
-"""Servers that are forked from a process which has imported everything but the application: ready after 0.3 s, not 3.
+"""Servers that are forked from a process which has loaded the application: ready after 0.1 s, not 3.
 
-For tests that need dozens of them. Run as a program, this file is that process: it reads one order a line.
+For tests that need dozens of them. Run as a program, this file is that process: it reads one order a line. What it
+forks is the real server: uvicorn as ``manage.py serve`` starts it, the project's settings, its ASGI application.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -17,29 +19,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from chat.testing.servers import READY_WITHIN
 from tests.acceptance.server import ROOT, DemoServer, serves_as_worker
 
-# What costs time to import and knows nothing of chat.
-HEAVY = [
-    "channels.routing",
-    "csp.middleware",
-    "django.contrib.admin.sites",
-    "django.core.handlers.asgi",
-    "httptools",
-    "psycopg_pool",
-    "pydantic",
-    "rest_framework.views",
-    "tenacity",
-    "uvicorn.lifespan.on",
-    "uvicorn.main",
-    "uvicorn.protocols.http.httptools_impl",
-    "uvloop",
-    "whitenoise.middleware",
-]
+# What uvicorn imports when it starts.
+OF_UVICORN = ("lifespan.on", "loops.auto", "protocols.http.auto", "protocols.websockets.auto")
 
 
 class Nursery:
@@ -48,11 +32,10 @@ class Nursery:
     def __init__(self, folder: Path, **settings: object) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        environment = DemoServer(folder, DATABASE_URL="postgresql:///none", **settings).environment
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, "-m", "tests.acceptance.preloaded"],
             cwd=ROOT,
-            env=environment | {"DJANGO_SETTINGS_MODULE": "tests.acceptance.faulty_settings"},
+            env=DemoServer(folder, DATABASE_URL="postgresql:///none", **settings).environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -97,12 +80,12 @@ class Preloaded(DemoServer):
     def made_worker(self) -> Preloaded:
         queue = self.settings["CHAT_WORKER_QUEUE"]
         self.given = {**self.given, "CHAT_WORKER_QUEUE": queue}
-        # Both recover what others left, and one of them is to be struck, not first one and then the other.
-        fault = "" if self.fault.startswith(("take:", "recover:")) else self.fault
-        return Preloaded(self.nursery, self.url_of_database, fault, 100, **self.given)
+        return Preloaded(self.nursery, self.url_of_database, "", 100, **self.given)
 
     def launch(self, *command: str) -> None:
         self.launched = time.monotonic()
+        if self.concurrency:
+            self.log.unlink(missing_ok=True)  # where an earlier run says that it serves
         self.pid = self.nursery.fork(
             {
                 "url": self.url_of_database,
@@ -114,6 +97,8 @@ class Preloaded(DemoServer):
             }
         )
         if self.worker:
+            # Both recover what others left, and one of them is to be struck, not first one and then the other.
+            self.worker.fault = "" if self.fault.startswith(("take:", "recover:")) else self.fault
             self.worker.launch()
 
     def until_ready(self) -> float:
@@ -144,12 +129,20 @@ class Preloaded(DemoServer):
     def alive(self) -> bool:
         return self.state() not in GONE
 
+    def struck(self) -> bool:
+        """Whether it is dead or stopped."""
+        return self.state() in STRUCK
+
+    @property
+    def pids(self) -> list[int]:
+        return [self.pid, *([self.worker.pid] if self.worker else [])]
+
     def send(self, number: signal.Signals) -> None:
-        for pid in (self.pid, *([self.worker.pid] if self.worker else [])):
+        for pid in self.pids:
             os.kill(pid, number)
 
     def stop(self) -> None:
-        for pid in (self.pid, *([self.worker.pid] if self.worker else [])):
+        for pid in self.pids:
             with suppress(ProcessLookupError):
                 if pid:
                     os.kill(pid, signal.SIGKILL)
@@ -166,14 +159,18 @@ def state_of(pid: int) -> str:
 
 
 def main() -> None:
-    import django
+    """Load all that a server needs, before any thread or connection exists; then fork."""
+    from django.db import connection
+    from django.urls import resolve
 
-    django.setup()
-    for name in HEAVY:
+    for name in ("chatproject.asgi", *(f"uvicorn.{name}" for name in OF_UVICORN)):
         importlib.import_module(name)
-    assert "chat.streams.writer" not in sys.modules, "a process gets its name at import: not before the fork"
+    resolve("/api/chat")  # imports every view
+    connection.get_connection_params()  # loads psycopg's adapters; connects to nothing
+    gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
     for line in sys.stdin:
+        assert threading.active_count() == 1, "a fork would copy locks that other threads hold"
         pid = os.fork()
         if not pid:
             serve(**json.loads(line))
@@ -181,9 +178,9 @@ def main() -> None:
 
 
 def serve(url: str, port: int, log: str, fault: str, settings: dict[str, Any], concurrency: int | None) -> None:
-    from django.conf import settings as django_settings
     from django.core.management import call_command
     from django.db import connections
+    from django.test import override_settings
     from uvicorn.main import main as uvicorn
 
     from chat.management.commands.serve import SERVERS
@@ -195,15 +192,20 @@ def serve(url: str, port: int, log: str, fault: str, settings: dict[str, Any], c
     for number, path, flags in ((0, os.devnull, os.O_RDONLY), (1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)):
         os.dup2(os.open(path, flags), number)
     os.dup2(1, 2)
+    os.environ["PGAPPNAME"] = session_name(os.getpid())
     connections.settings["default"].update(database(url))
-    for name, value in settings.items():
-        setattr(django_settings, name, value)
+    override_settings(**settings).enable()
     arm(fault)
     if concurrency:
         call_command("run_turns", concurrency=concurrency)
     else:
         uvicorn(SERVERS["uvicorn"]("127.0.0.1", port, "chatproject.asgi:application")[1:])
     os._exit(0)
+
+
+def session_name(pid: int) -> str:
+    """The name that the sessions of such a process have in the database."""
+    return f"server {pid}"
 
 
 if __name__ == "__main__":

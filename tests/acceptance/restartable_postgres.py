@@ -18,19 +18,22 @@ SETTINGS = ["fsync=off", "max_connections=200"]
 
 
 class Cluster:
-    """``url`` is what servers get as DATABASE_URL; the folder must be one that an ordinary user reaches."""
+    """``url`` is what servers get as DATABASE_URL; the folder must be one that an ordinary user reaches.
+    ``settings`` are PostgreSQL's, e.g. ``max_connections=20``.
+    """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *settings: str) -> None:
         self.is_up = False
+        self._settings = [*SETTINGS, *settings]
         self.url = embedded_postgres.dsn(root)
         self._place = embedded_postgres._place(root)
         embedded_postgres._make_folders(self._place, root)
         self._folder = embedded_postgres._usable_binaries(self._place)
-        embedded_postgres._initdb(self._place, self._folder, SETTINGS)
+        embedded_postgres._initdb(self._place, self._folder, self._settings)
 
     def start(self) -> None:
         """Returns when it takes connections."""
-        options = [*SETTINGS, "listen_addresses=", f"unix_socket_directories='{self._place.sockets}'"]
+        options = [*self._settings, "listen_addresses=", f"unix_socket_directories='{self._place.sockets}'"]
         flags = [f"--options={' '.join(f'-c {option}' for option in options)}"]
         self._pg_ctl("start", *flags)
         self.is_up = True
@@ -52,6 +55,11 @@ class Cluster:
         )
         assert told.returncode == 0, (data / "server.log").read_text()[-2000:]
 
+    def configure(self, change: str) -> None:
+        """``SET fsync = on``, ``RESET ALL``: from now on, for open sessions as well."""
+        self.query(f"ALTER SYSTEM {change}")
+        self.query("SELECT pg_reload_conf()")
+
     def query(self, sql: str, *values: Any) -> list[dict[str, Any]]:
         with psycopg.connect(self.url, autocommit=True, connect_timeout=5, row_factory=dict_row) as connection:
             cursor = connection.execute(sql, values)
@@ -62,12 +70,9 @@ class Cluster:
         with psycopg.connect(self.url, autocommit=True, connect_timeout=5) as connection:
             return connection.execute(sql).fetchall()  # type: ignore[call-overload,no-any-return]
 
-    def connections(self) -> int:
-        """How many there are, but for this one."""
-        found = self.query(
-            "SELECT count(*) AS number FROM pg_stat_activity"
-            " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        )
+    def connections(self, of: str = "server") -> int:
+        """How many the processes hold that name themselves so: ``server`` or ``worker`` (see ``DemoServer``)."""
+        found = self.query("SELECT count(*) AS number FROM pg_stat_activity WHERE application_name = %s", of)
         return int(found[0]["number"])
 
     def working(self) -> list[dict[str, Any]]:
@@ -79,9 +84,9 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(root: Path) -> Iterator[Cluster]:
+def running_cluster(root: Path, *settings: str) -> Iterator[Cluster]:
     """A new one, that runs."""
-    cluster = Cluster(root)
+    cluster = Cluster(root, *settings)
     cluster.start()
     try:
         yield cluster

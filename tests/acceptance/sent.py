@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from chat.testing.client import said
 from tests.acceptance.wire import Exchange, frames
 
 # What the agent is asked, and how the turn ends where nobody interferes.
@@ -30,8 +31,11 @@ class Sent:
     thread: str
     turn_id: str
     text: str
-    # The message that this one takes the place of: the name of the send that asked it.
+    # The message that this one takes the place of, or gives another answer to: the name of the send that asked it.
     edits: str = ""
+    again: str = ""
+    # Of another answer: which version of that message it answers.
+    answers: Sent | None = None
     # True: a server said yes. False: one said no, or none was asked. None: the server died before it could say.
     accepted: bool | None = False
     pk: int | None = None
@@ -42,7 +46,7 @@ class Sent:
     # Or any server: it waits in a queue, and whoever ends the turn before it runs it.
     anywhere: bool = False
     ended: bool = False
-    # Whether an edit may have taken its place, or that of something before it.
+    # Whether an edit or another answer may have taken its place, or that of something before it.
     replaced: bool = False
     # Whether the call that it asks about was approved, as a server has said.
     verdict: bool | None = None
@@ -51,18 +55,32 @@ class Sent:
     length: int | None = None
 
     def __post_init__(self) -> None:
-        natural = NATURAL_END[self.text]
-        if natural:
-            self.endings.add(natural)
+        self.asks(self.text)
+
+    def asks(self, text: str) -> None:
+        """What the agent is asked, and so how the turn may end."""
+        natural = NATURAL_END[text]
+        self.text, self.endings = text, {natural} if natural else set()
+
+    @property
+    def message(self) -> str:
+        """The name of the message that its turn answers."""
+        return self.again or self.turn_id
+
+    @property
+    def revises(self) -> str:
+        return self.edits or self.again
 
     @property
     def last_seen(self) -> int:
         return max(self.seen, default=0)
 
     def body(self, **keys: Any) -> dict[str, Any]:
-        message = {"id": self.turn_id, "role": "user", "parts": [{"type": "text", "text": self.text}]}
-        revised = {"messageId": self.edits, "turn_id": self.turn_id} if self.edits else {}
-        return {"id": self.thread, "messages": [message], "trigger": "submit-message", **revised, **keys}
+        if self.revises:
+            keys |= {"messageId": self.revises, "turn_id": self.turn_id}
+        if self.again:
+            keys |= {"messages": [], "trigger": "regenerate-message"}
+        return said(self.thread, self.text, self.turn_id) | keys
 
     def may_run_on(self, server: tuple[int, int]) -> None:
         if not self.ended:

@@ -33,6 +33,7 @@ class DemoServer(Server):
             "HOST": "127.0.0.1",
             "PORT": "{port}",
             "SERVER": kind,
+            "PGAPPNAME": "server",
         }
         super().__init__(
             (sys.executable, "manage.py", "serve", *prepare, "-v", "0"),
@@ -46,6 +47,13 @@ class DemoServer(Server):
 
     def made_worker(self) -> Server:
         return Worker(self.folder, **self.settings)
+
+    @property
+    def cuts_readers_off(self) -> bool:
+        """Whether it lets its readers go when it is told to end, though turns of its worker have not ended: they are to
+        come back. Daphne waits for the runs of its own process only; the others keep their readers for seconds.
+        """
+        return self.kind == "daphne" and self.worker is not None
 
     def token(self) -> str:
         """A bearer token of the demo account."""
@@ -79,6 +87,7 @@ class Worker(DemoServer):
     def __init__(self, folder: Path, **settings: Any) -> None:
         super().__init__(folder, prepared=True, **{**settings, "CHAT_RUNNER": "worker"})
         self.command = [sys.executable, "manage.py", "run_turns"]
+        self.environment["PGAPPNAME"] = "worker"
 
     def launch(self, *command: str) -> None:
         self.log.unlink(missing_ok=True)

@@ -246,7 +246,7 @@ def test_whoever_joins_a_turn_anywhere_gets_the_rest_of_the_same_bytes(
                 by_sse.close()
 
         ended, joined = asyncio.run(talk())
-        log = cluster.log.read_text()
+        log = cluster.said()
         assert [line for line in log.splitlines() if " ERROR " in line and "LookupError" not in line] == []
     assert_all_stored(ended)
     print(f"{len(ended)} turns, {sum(len(one.chunks) for one in ended)} chunks, {joined} readers over {transport}")

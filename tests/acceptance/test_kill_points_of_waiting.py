@@ -19,7 +19,7 @@ from chat.testing.invariants import assert_invariants, rows_of
 from chat.testing.readers import Reader
 from chat.testing.servers import eventually, start_all
 from tests.acceptance.database import Postgres
-from tests.acceptance.kill_points import NOT_ENDED, World, assert_nothing_comes_late, struck
+from tests.acceptance.kill_points import NOT_ENDED, World, assert_nothing_comes_late
 from tests.acceptance.preloaded import Nursery, Preloaded
 from tests.acceptance.together import together
 
@@ -74,7 +74,7 @@ def strike(world: World, case: Case) -> str:
     if case.commit == "decide":
         assert eventually(lambda: bool(world.database.ask(WAITING)))
         asked_of_the_owner.append(approve(world, owner))
-    assert eventually(lambda: struck(owner)), "the point was never reached"
+    assert eventually(owner.struck), "the point was never reached"
     waits = ENDS[case.commit, case.side] == "completed"
     assert eventually(lambda: len(world.database.ask(NOT_ENDED)) == waits, 30), world.database.ask(NOT_ENDED)
     assert len(world.database.ask(WAITING)) == waits

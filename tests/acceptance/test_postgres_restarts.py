@@ -24,6 +24,8 @@ TURNS = 4
 # Connections of a process: at most its pool, and the one that listens. A pool is filled up by what is asked of it at
 # once and shrinks after minutes; a small one that leaks is soon empty, and one that forgets what it holds too big.
 POOL = 6
+# A worker's own, beside those: three to fetch jobs and to put them away, one to hear of them.
+FOR_JOBS = 4
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +75,15 @@ def test_a_restart_of_postgresql_costs_no_turn_and_no_chunk(
     token = servers[0].token()
     with servers[0].client(token) as one, servers[1].client(token) as other:
         one_restart(cluster, (one, other), f"{mode}-calm", None)
-        before = cluster.connections()
+        before = cluster.connections(), cluster.connections("worker")
         ended: Counter[str] = Counter()
         for number in range(rounds(1, 20)):
             ended += one_restart(cluster, (one, other), f"{mode}-{number}", mode)
-        print(mode, dict(ended), "connections before", before, "after", cluster.connections())
+        after = cluster.connections(), cluster.connections("worker")
+        print(mode, dict(ended), "connections of servers and of workers before", before, "after", after)
         assert eventually(lambda: not cluster.working()), cluster.working()
-        assert cluster.connections() <= 2 * (POOL + 1)
+        assert after[0] <= 2 * (POOL + 1)
+        assert after[1] <= 2 * (POOL + 1 + FOR_JOBS)
         assert one.get("/readyz").status_code == other.get("/readyz").status_code == 200
         doubled = cluster.query("SELECT thread_id FROM chat_turns GROUP BY 1 HAVING count(*) > 1")
         assert not doubled, "a retry made a second turn"

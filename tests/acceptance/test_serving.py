@@ -17,6 +17,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
 from chat.testing.client import said
+from chat.testing.readers import Reader
 from chat.testing.servers import eventually
 from chatproject import embedded_postgres
 from tests.acceptance.postgres_owners import shared_folder
@@ -110,21 +111,18 @@ def live(server: DemoServer) -> None:
 
 def live_turns_are_stored_first(server: DemoServer, token: str, number: signal.Signals) -> None:
     thread = number.name
-    with server.client(token) as client, client.stream("POST", "/api/chat", json=said(thread, "/hang")) as stream:
-        lines = stream.iter_lines()
-        while '"text-delta"' not in next(lines):
-            pass
-        server.signal_group(number)
-        rest = list(lines)
-    assert "data: [DONE]" in rest
-    server.wait()
-    assert eventually(lambda: not server.processes())
-
-    server.start()
     with server.client(token) as client:
+        reader = Reader(client, "POST", "/api/chat", json=said(thread, "/hang"), resumes=server.cuts_readers_off)
+        reader.until(b'"text-delta"')
+        server.signal_group(number)
+        server.wait()
+        assert eventually(lambda: not server.processes())
+
+        server.start()
         answer = turn_of(client, thread)
         assert answer["metadata"]["status"] == "interrupted"
         assert answer["parts"][-1]["text"] == "Hanging … "
+        reader.whole()
 
 
 def test_make_run_starts_twice_and_the_second_time_in_under_ten_seconds(server: DemoServer) -> None:

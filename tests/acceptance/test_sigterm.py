@@ -14,8 +14,9 @@ import pytest
 from chat.testing.client import said
 from chat.testing.invariants import EndedTurn
 from chat.testing.readers import Reader
-from chat.testing.servers import Server, eventually, running
+from chat.testing.servers import eventually, running
 from tests.acceptance.database import Database, Postgres
+from tests.acceptance.server import DemoServer
 from tests.acceptance.together import together
 from tests.acceptance.wire import request
 from tests.scale import LONG, rounds
@@ -60,44 +61,52 @@ def test_a_reader_that_never_reads_keeps_no_server_from_ending(seconds_to_exit: 
     assert seconds[0] < DRAIN + WITH_A_STUCK_READER
 
 
-def with_readers(server: Server, database: Database) -> list[float]:
+def with_readers(server: DemoServer, database: Database) -> list[float]:
     times = []
     for number in range(rounds(1, 10)):
         if not server.alive():
             server.start()
         with server.client(database.token) as client:
-            readers = twenty_live_turns(client, f"r{number}")
+            readers = twenty_live_turns(client, f"r{number}", comes_back=server.cuts_readers_off)
             times.append(until_exit(server))
-            for reader in readers:
-                reader.join(5)
+            assert not database.live(), "a turn was left to whoever comes next"
+            await_readers(server, readers)
         assert_all_were_told(database.sound(f"r{number}-"), readers)
     return times
 
 
-def with_a_stuck_reader(server: Server, database: Database) -> list[float]:
+def with_a_stuck_reader(server: DemoServer, database: Database) -> list[float]:
     with server.client(database.token) as client, socket.socket() as stuck:
         send_and_never_read(stuck, server, database, "/tokens 60000 0")
-        readers = twenty_live_turns(client, "beside")
+        readers = twenty_live_turns(client, "beside", comes_back=server.cuts_readers_off)
         assert eventually(lambda: shown(database, "stuck") > 50_000, 30), "the turn waits for its reader"
         seconds = until_exit(server)
-        for reader in readers:
-            reader.join(5)
+        await_readers(server, readers)
     turns = database.sound()
     assert turns.pop("stuck").status in ("completed", "interrupted")
     assert_all_were_told(turns, readers)
     return [seconds]
 
 
-def twenty_live_turns(client: httpx.Client, name: str) -> list[Reader]:
+def twenty_live_turns(client: httpx.Client, name: str, *, comes_back: bool) -> list[Reader]:
     readers = [
-        Reader(client, "POST", "/api/chat", json=said(f"{name}-{number}", what)) for number, what in enumerate(LIVE)
+        Reader(client, "POST", "/api/chat", json=said(f"{name}-{number}", what), resumes=comes_back)
+        for number, what in enumerate(LIVE)
     ]
     for reader in readers:
         reader.until(b'"text-delta"')
     return readers
 
 
-def until_exit(server: Server) -> float:
+def await_readers(server: DemoServer, readers: list[Reader]) -> None:
+    """Those that were cut off have come back to the next server: they were told of all ends by it."""
+    if server.cuts_readers_off:
+        server.start()
+    for reader in readers:
+        reader.join(90 if server.cuts_readers_off else 5)
+
+
+def until_exit(server: DemoServer) -> float:
     """Seconds from SIGTERM to the end of the process."""
     assert server.process
     begun = time.monotonic()
@@ -115,7 +124,7 @@ def assert_all_were_told(turns: dict[str, EndedTurn], readers: list[Reader]) -> 
         assert turn.status == "interrupted" or LIVE[number] == "/tokens 60 20", turn.thread
 
 
-def send_and_never_read(client: socket.socket, server: Server, database: Database, what: str) -> None:
+def send_and_never_read(client: socket.socket, server: DemoServer, database: Database, what: str) -> None:
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", server.port))
     client.sendall(request("POST", "/api/chat", database.token, said("stuck", what)))

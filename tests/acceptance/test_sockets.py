@@ -46,7 +46,6 @@ def cursors_and_chunks(frames: list[str]) -> list[tuple[str, Any]]:
     return [(frame["cursor"], frame["chunk"]) for frame in found if "chunk" in frame]
 
 
-@pytest.mark.in_process  # a server whose turns run elsewhere does not wait for their ends before it lets its sockets go
 @pytest.mark.parametrize("kind", ["uvicorn", "daphne", "granian"])
 def test_a_socket_follows_a_thread_through_turns_of_two_processes(
     database: Database, nursery: Nursery, kind: str
@@ -67,18 +66,23 @@ def test_a_socket_follows_a_thread_through_turns_of_two_processes(
             reader = Reader(elsewhere, "POST", "/api/chat", json=said("t1", "/hang", "m2"))
             reader.until(b"text-delta")
             socket.send(orjson.dumps({"stop": {}}).decode())
-            assert cursors_and_chunks(until(socket, "stopped"))[-1][1] == {"type": "abort"}
+            stopped, chunk = cursors_and_chunks(until(socket, "stopped"))[-1]
+            assert chunk == {"type": "abort"}
             assert reader.whole().endswith(sse.DONE)
 
             socket.send(orjson.dumps({"submit": said("", "/hang", "m3")}).decode())
-            until(socket, "streaming")
+            while '"text-delta"' not in str(socket.recv(timeout=20)):
+                pass
             assert server.process
             begun = time.monotonic()
             server.send(signal.SIGTERM)
-            until(socket, "interrupted")
+            if not server.worker:  # whose turns' ends it does not wait for before it lets its sockets go
+                until(socket, "interrupted")
             with pytest.raises(ConnectionClosed):
                 until(socket, "never")
             server.wait(20)
             assert time.monotonic() - begun < DRAIN + 8
+            with opened(other, database, f"/ws/threads/t1/?after={stopped}") as back:
+                until(back, "interrupted")
         turns = [status for (status,) in database.ask("SELECT status FROM chat_turns ORDER BY id")]
         assert turns == ["completed", "completed", "stopped", "interrupted"]

@@ -62,7 +62,7 @@ def test_no_order_of_sends_edits_stops_deletes_crashes_and_readers_breaks_a_prom
             problem.add_note(f"MACHINE_SEED={number}")
             for journal in journals:
                 problem.add_note("What happened:\n  " + "\n  ".join(journal))
-            problem.add_note("What the servers said:\n" + cluster.log.read_text()[-5000:])
+            problem.add_note("What the servers said:\n" + cluster.said()[-5000:])
             raise
     assert_invariants()
     print(f"{Turn.objects.count()} turns of which {ends()}; {dict(tally)}; MACHINE_SEED={number}")

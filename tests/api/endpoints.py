@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib.auth.models import AbstractUser
 
 from chat.models import CopilotChat, Message, Thread, Turn
+from chat.testing.client import said
 
 PLANTED = "Aubergine-7731"
 
@@ -78,9 +79,8 @@ class Case:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def said(world: World) -> dict[str, Any]:
-    message = {"role": "user", "parts": [{"type": "text", "text": "/tokens 1 0"}]}
-    return {"id": str(world.thread.pk), "messages": [message]}
+def question(world: World) -> dict[str, Any]:
+    return said(str(world.thread.pk), "/tokens 1 0")
 
 
 def in_trash(world: World) -> None:
@@ -97,7 +97,7 @@ FORM_HEADERS = {"content-type": "multipart/form-data; boundary=x"}
 # By name of the URL; what stands in a path is found in ``arguments``.
 ENDPOINTS: dict[str, dict[str, Case]] = {
     # A stranger's send with that id begins a thread of their own.
-    "chat-send": {"POST": Case(Rule(200, 403, 200, 200), said)},
+    "chat-send": {"POST": Case(Rule(200, 403, 200, 200), question)},
     "chat-resume": {"GET": Case(reads(204, hidden=204))},
     "chat-stop": {"POST": Case(writes())},
     "copilot-send": {"POST": Case(own(), lambda world: {"message": "/tokens 1 0", "chatId": str(world.chat.pk)})},

@@ -20,7 +20,7 @@ from chat.models import Message, Thread, ToolApproval, Turn
 from chat.store import queue, threads, turns, versions
 from chat.store.scope import Scope
 from chat.store.sql import rows
-from chat.testing.client import Client
+from chat.testing.client import Client, said
 from tests.admin.pages import one_of_each
 from tests.factories import MessageFactory, ThreadFactory, TurnFactory, UserFactory
 from tests.ws.sockets import socket
@@ -59,7 +59,7 @@ async def test_a_teammate_reads_a_thread_and_may_not_write_in_it(
     message = await Message.objects.aget(role="user")
     before = await Message.objects.acount()
     for method, path, body in [
-        ("POST", "/api/chat", {"id": thread, "messages": [{"role": "user", "parts": [{"type": "text", "text": "x"}]}]}),
+        ("POST", "/api/chat", said(thread, "x")),
         ("POST", "/api/chat", {"id": thread, "trigger": "regenerate-message"}),
         ("POST", f"/api/chat/{thread}/stop", None),
         ("PATCH", f"/api/threads/{thread}/", {"title": "Mine now"}),

@@ -11,7 +11,9 @@ from django.core.management import call_command
 from django.db import connection
 
 from chat.models import Message, SearchEntry, StreamEvents, Thread, TokenUsage, Turn
-from chat.store.trash import purge_expired
+from chat.store.scope import Scope
+from chat.store.threads import ThreadPosition
+from chat.store.trash import deleted_threads, purge_expired
 from chat.testing.client import Client
 from tests.factories import MessageFactory, ThreadFactory, TurnFactory, UsageFactory
 
@@ -48,6 +50,18 @@ async def test_a_thread_is_not_purged_under_its_live_turn(client: Client, user: 
     await sync_to_async(TurnFactory.create)(thread=thread, status="streaming")
     refused = await client.request("POST", f"/api/threads/{thread.pk}/purge/")
     assert (refused.status, refused.json()["error"]["code"]) == (409, "thread_busy")
+
+
+def test_the_list_of_deleted_threads_comes_in_pages_newest_activity_first(user: AbstractUser) -> None:
+    first, second, _ = (ThreadFactory.create(owner=user, deleted_at="2026-01-01T00:00:00Z") for _ in range(3))
+    ThreadFactory.create(deleted_at="2026-01-01T00:00:00Z")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE chat_threads SET updated_at = now() + interval '1 hour' WHERE id = %s", [first.pk])
+        cursor.execute("UPDATE chat_threads SET updated_at = now() + interval '2 hour' WHERE id = %s", [second.pk])
+    page = deleted_threads(Scope(user.pk), limit=2)
+    assert [one["id"] for one in page] == [second.pk, first.pk]
+    following = deleted_threads(Scope(user.pk), limit=2, after=ThreadPosition(page[-1]["updated_at"], first.pk))
+    assert len(following) == 1
 
 
 def test_the_command_keeps_to_the_settings(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:

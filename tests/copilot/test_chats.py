@@ -145,12 +145,14 @@ async def test_a_history_is_not_replaced_while_a_turn_is_live_in_it(client: Clie
     chat = await made(asker, "u1", "a1")
     path = f"{CHATS}{chat}/update-messages/"
     before = await get(client, f"{CHATS}{chat}/")
-    async with client.stream("POST", "/api/copilot/chat", body(chat, "/tokens 30 10", "m1")) as stream:
+    async with client.stream("POST", "/api/copilot/chat", body(chat, "/hang", "m1")) as stream:
+        await stream.until("text-delta")
         during = await get(client, f"{CHATS}{chat}/")
         for version in (before["messages_version"], during["messages_version"]):
             refused = await client.request("POST", path, {"messages": [], "messages_version": version})
             assert refusal(refused) == (409, "chat_busy")
             assert refused.json()["error"]["stream_id"] == "m1"
+        await client.request("POST", "/api/copilot/chat/stop", {"streamId": "m1"})
         await stream.body()
     stale = await client.request("POST", path, {"messages": [], "messages_version": during["messages_version"]})
     assert refusal(stale) == (409, "stale_messages"), "the answer is in it by now"

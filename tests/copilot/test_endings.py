@@ -15,7 +15,8 @@ from chat.store.scope import Scope
 from chat.testing.client import Client
 from chat.testing.held import held_at
 from chat.turns.recover import recover_expired
-from tests.copilot.turns import assert_shown_is_stored, body, ended, made, send, sound, stored
+from tests.copilot.turns import assert_shown_is_stored, body, made, send, sound, stored
+from tests.folded import ended
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 

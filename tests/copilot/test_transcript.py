@@ -9,6 +9,8 @@ import pytest
 
 from chat.conf import Phase
 from chat.errors import ChatNotFound, MessageNotFound
+from chat.models import CopilotChat, CopilotMessage
+from chat.store.elements import find_element
 from chat.store.scope import Scope
 from chat.store.transcript import read_transcript
 from tests.copilot.chats import chat_with, element, elements
@@ -43,6 +45,18 @@ def test_bad_elements_look_the_same_in_every_phase(asker: Scope) -> None:
     assert [len(name) > 30 for name in names(asker, chat)] == [False, True, False, False]
     assert names(asker, chat)[2:] == ["a1", "odd"]
     assert '"words of u1"' in read_transcript(asker, chat)[0].content
+
+
+def test_an_element_is_found_by_who_may_see_its_chat(asker: Scope, other_user: Any) -> None:
+    chat = chat_with(asker, "u1")
+    found = find_element(asker, chat, "u1")
+    assert found
+    assert found["id"] == "u1"
+    assert find_element(asker, chat, "u2") is None
+    assert find_element(Scope(other_user.pk), chat, "u1") is None
+    CopilotMessage.objects.update(deleted_at="2026-01-01T00:00:00Z")
+    CopilotChat.objects.update(messages=[])
+    assert find_element(asker, chat, "u1") is None
 
 
 def test_an_empty_history_is_no_missing_chat(asker: Scope, other_user: Any) -> None:

@@ -15,7 +15,8 @@ from chat.protocol.fold import fold
 from chat.store.scope import Scope
 from chat.streams.hub import find_stream
 from chat.testing.client import Client
-from tests.copilot.turns import assert_shown_is_stored, body, ended, made, send, sound, stored
+from tests.copilot.turns import assert_shown_is_stored, body, made, send, sound, stored
+from tests.folded import ended
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from typing import Any
 
@@ -11,7 +10,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 
 from chat.conf import Phase
-from chat.models import CopilotChat, CopilotMessage, Turn
+from chat.models import CopilotChat, CopilotMessage
 from chat.testing.client import Client, Response
 from chat.testing.invariants import EndedTurn, assert_database_is_sound
 from tests.copilot.chats import assert_mirrored, chat_with
@@ -53,13 +52,3 @@ def stored(chat: uuid.UUID) -> list[dict[str, Any]]:
         assert_mirrored(chat)
     history: list[dict[str, Any]] = CopilotChat.objects.get(pk=chat).messages
     return history
-
-
-async def ended(pk: int) -> Turn:
-    """The turn once it has ended."""
-    for _ in range(500):
-        turn = await Turn.objects.aget(pk=pk)
-        if turn.status != "streaming":
-            return turn
-        await asyncio.sleep(0.01)
-    raise AssertionError("the turn did not end")

@@ -20,6 +20,7 @@ WORDS = [{"type": "text-delta", "id": "1", "delta": f"w{number} "} for number in
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("drained")
 async def test_many_senders_in_one_process_get_one_stream(
     client: Client, scripted: None, sound: Callable[[], list[EndedTurn]]
 ) -> None:

@@ -15,7 +15,7 @@ from chat.testing.client import said
 from chat.testing.readers import Reader
 from chat.testing.servers import eventually, free_port, running
 from tests.acceptance.database import Database, Postgres
-from tests.acceptance.server import DemoServer as Server
+from tests.acceptance.server import DemoServer
 from tests.conftest import needed
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(180)]
@@ -35,7 +35,7 @@ ignore_startup_parameters = options,extra_float_digits
 """
 
 
-def mixed_load(database: Database, here: Server, there: Server) -> None:
+def mixed_load(database: Database, here: DemoServer, there: DemoServer) -> None:
     """Turns on one server, read on the other; one is stopped from there, and a retry joins."""
     with ExitStack() as stack:
         mine, other = (stack.enter_context(server.client(database.token)) for server in (here, there))
@@ -101,6 +101,6 @@ def test_behind_a_pgbouncer_that_gives_connections_for_transactions_all_is_as_ev
     database = postgres.database()
     with pgbouncer(reachable_by_all, database.url) as behind:
         settings = {"CHAT_LISTEN_URL": database.url, "CHAT_LEASE_SECONDS": 5}
-        here, there = (Server(database.folder, prepared=True, DATABASE_URL=behind, **settings) for _ in range(2))
+        here, there = (DemoServer(database.folder, prepared=True, DATABASE_URL=behind, **settings) for _ in range(2))
         with running(here, there):
             mixed_load(database, here, there)

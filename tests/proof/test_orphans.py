@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connections
 
 from chat.models import Turn
 from chat.store.scope import Scope
 from chat.store.threads import open_thread
 from chat.testing.invariants import assert_database_is_sound
 from chat.turns.recover import recover_expired
+from tests.races import race
 from tests.scale import rounds
 from tests.store.test_turns import begin
 
@@ -25,20 +23,14 @@ RECOVERERS = 8
 def test_of_eight_recoverers_each_dead_turn_is_ended_by_one(asker: Scope) -> None:
     turns = {begin(asker, open_thread(asker, f"thread {number}")).pk for number in range(ORPHANS)}
     Turn.objects.update(heartbeat_at="2026-01-01T00:00Z")
-    start = threading.Barrier(RECOVERERS)
 
-    def recoverer(_: int) -> list[int]:
+    def recover_all() -> list[int]:
         ended: list[int] = []
-        start.wait(30)
-        try:
-            while Turn.objects.filter(status="streaming").exists():
-                ended += recover_expired()
-            return ended
-        finally:
-            connections.close_all()
+        while Turn.objects.filter(status="streaming").exists():
+            ended += recover_expired()
+        return ended
 
-    with ThreadPoolExecutor(RECOVERERS) as pool:
-        shares = list(pool.map(recoverer, range(RECOVERERS)))
+    shares = [share for share in race([recover_all] * RECOVERERS) if isinstance(share, list)]
     ended = Counter(turn for share in shares for turn in share)
     assert set(ended) == turns
     assert set(ended.values()) == {1}

@@ -88,7 +88,8 @@ async def leave_traces(client: Client, user: AbstractUser, other: AbstractUser) 
             finished_at=timezone.now(),
             fingerprint="",
         )
-        asked = MessageFactory.create(thread=theirs, author=user, turn_id=turn_id, client_id=PLANTED, parts=parts)
+        named = {"client_id": PLANTED, "metadata": {"said": PLANTED}}
+        asked = MessageFactory.create(thread=theirs, author=user, turn_id=turn_id, parts=parts, **named)
         MessageFactory.create(thread=theirs, turn_id=turn_id, role="assistant", parent=asked)
         create_share(scope_of(other), theirs.pk, None)
         ApprovalFactory.create(turn=turn, status="denied", reason=PLANTED, decided_by=user, decided_at=timezone.now())

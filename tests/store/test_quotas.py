@@ -24,7 +24,7 @@ from chat.store.turns import StoredTurn
 from chat.store.usage import UsageFigures
 from chat.testing.invariants import assert_invariants
 from tests.factories import UserFactory
-from tests.store.test_races import race
+from tests.races import race
 from tests.store.test_turns import begin, finish, text
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -6,10 +6,10 @@ import random
 import threading
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from django.db import close_old_connections, connection, connections, transaction
@@ -23,28 +23,10 @@ from chat.store.scope import Scope
 from chat.store.stream_log import LogRow, append
 from chat.store.threads import open_thread
 from chat.testing.invariants import assert_invariants
+from tests.races import race
 from tests.store.test_turns import ANSWER, begin, finish, text
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
-T = TypeVar("T")
-
-
-def race(jobs: Sequence[Callable[[], T]]) -> list[T | ChatError]:
-    """Run the jobs at the same instant, each on a connection of its own; a domain error is a result."""
-    barrier = threading.Barrier(len(jobs))
-
-    def run(job: Callable[[], T]) -> T | ChatError:
-        close_old_connections()
-        barrier.wait(30)
-        try:
-            return job()
-        except ChatError as error:
-            return error
-        finally:
-            close_old_connections()
-
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        return list(pool.map(run, jobs))
 
 
 def test_ten_thousand_racing_writes_for_five_hundred_turns(asker: Scope) -> None:

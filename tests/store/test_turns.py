@@ -284,3 +284,9 @@ def test_the_answer_that_is_still_written_is_not_in_the_history(asker: Scope, th
     assert [message.role for message in read_messages(asker, thread)] == ["user"]
     finish(turn)
     assert [message.role for message in read_messages(asker, thread)] == ["user", "assistant"]
+
+
+def test_a_deleted_message_is_in_no_page(asker: Scope, thread: uuid.UUID) -> None:
+    finish(begin(asker, thread))
+    Message.objects.filter(role=Role.USER).update(deleted_at="2026-01-01T00:00:00Z")
+    assert [message.role for message in read_messages(asker, thread)] == ["assistant"]

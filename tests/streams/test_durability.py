@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -152,3 +153,26 @@ async def test_what_cannot_even_be_sent_costs_only_the_turn_whose_fault_it_is(
     assert await asyncio.wait_for(writer().take(bad.pk), 5) == (3, [])
     assert await asyncio.wait_for(writer().take(good.pk), 5) == (3, [])
     assert writer()._bytes == 0
+
+
+async def test_a_turn_that_has_said_nothing_is_numbered_from_one() -> None:
+    assert await writer().take(999_999) == (1, [])
+
+
+async def test_the_gap_between_commits_grows_with_rows_and_readers(asker: Scope, settings: Any) -> None:
+    settings.CHAT_SHORTEST_COMMIT_GAP, settings.CHAT_COMMIT_GAP = 0.0, 0.4
+    turn = await turn_elsewhere(asker)
+    stream = open_stream(turn.pk, [b'{"type":"start"}'])
+
+    async def committed() -> float:
+        """When a chunk is shown that is added now."""
+        writer().add(stream, turn.epoch, [b'{"type":"x"}'])
+        await asyncio.wait_for(anext(stream.read(stream.last_seq)), 10)
+        return time.monotonic()
+
+    first = await committed()
+    while writer()._task:
+        await asyncio.sleep(0)
+    assert writer()._last_woken == 1
+    writer()._last_woken = 100_000  # what one commit of many turns leaves
+    assert await committed() - first >= 0.35

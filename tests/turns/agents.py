@@ -63,11 +63,13 @@ class Stalls:
 
 
 class Stubborn:
-    """Does not let itself be cancelled, and goes on talking."""
+    """Does not let itself be cancelled, and goes on talking, for two seconds."""
 
     async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
-        for number in range(400):
-            yield {"type": "text-delta", "id": "1", "delta": f"{number} "}
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + 2
+        while loop.time() < ends:
+            yield {"type": "text-delta", "id": "1", "delta": "No. "}
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.005)
 

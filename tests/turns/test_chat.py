@@ -13,19 +13,9 @@ from chat.streams.hub import find_stream
 from chat.testing.client import Client, said
 from chat.testing.held import held_at
 from chat.testing.invariants import assert_invariants
-from tests.folded import assert_log_is_stored, assert_shown_is_stored
+from tests.folded import assert_log_is_stored, assert_shown_is_stored, ended
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
-
-
-async def ended(pk: int) -> Turn:
-    """The turn once it has ended."""
-    for _ in range(500):
-        turn = await Turn.objects.aget(pk=pk)
-        if turn.status != "streaming":
-            return turn
-        await asyncio.sleep(0.01)
-    raise AssertionError("the turn did not end")
 
 
 def types(chunks: list[dict[str, Any]]) -> list[str]:

@@ -19,7 +19,7 @@ from chat.store.threads import open_thread
 from chat.store.usage import UsageFigures, settle_usage
 from chat.testing.client import Client, said
 from chat.turns.late_usage import settle
-from tests.store.test_races import race
+from tests.races import race
 from tests.store.test_turns import begin, finish
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
@@ -28,8 +28,9 @@ REPORTED = UsageFigures(source="reported", prompt_tokens=70, completion_tokens=3
 
 
 class Learns:
-    """Is told what it used when nobody listens any more: ``how`` and how often."""
+    """Is told what it used when nobody listens any more, and the test has looked: ``how`` and how often."""
 
+    seen = threading.Event()
     how = "task"
     calls = 1
     guesses = False
@@ -45,10 +46,10 @@ class Learns:
             if self.how == "task":
                 tasks.append(asyncio.create_task(self.told(turn.usage)))
             else:
-                thread = threading.Timer(0.1, self.report, [turn.usage])
-                thread.start()
+                threading.Thread(target=lambda: self.seen.wait(10) and self.report(turn.usage)).start()
 
     async def told(self, usage: UsageMeter) -> None:
+        await asyncio.to_thread(self.seen.wait, 10)
         for _ in range(self.calls):
             await asyncio.sleep(0.1)
             self.report(usage)
@@ -68,11 +69,13 @@ tasks: list[asyncio.Task[None]] = []
 
 async def stopped_turn(client: Client) -> TokenUsage:
     """The usage row of a turn that was stopped, once it is not an estimate any more."""
+    Learns.seen.clear()
     async with client.stream("POST", "/api/chat", said("t1", "Hello", "m1")) as stream:
         await stream.until("text-delta")
         await client.request("POST", "/api/chat/t1/stop")
         await stream.until("abort")
     assert (await TokenUsage.objects.aget()).source == "estimated"
+    Learns.seen.set()
     deadline = asyncio.get_running_loop().time() + 10
     while (usage := await TokenUsage.objects.aget()).source == "estimated":
         assert asyncio.get_running_loop().time() < deadline

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from chatproject.asgi import application
 
 
-@pytest.mark.usefixtures("drained")
+@pytest.mark.usefixtures("chat_process")  # it begins no turn: no worker is needed
 async def test_what_was_imported_is_not_walked_through_by_collections() -> None:
     gc.unfreeze()
     said_to, says = asyncio.Queue[dict[str, Any]](), asyncio.Queue[dict[str, Any]]()

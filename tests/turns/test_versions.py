@@ -118,6 +118,16 @@ async def test_an_answer_that_comes_to_nothing_leaves_the_first_current(
     assert await current(client) == before[:2]
 
 
+async def test_an_older_client_that_appends_the_question_of_another_answer_gets_the_question(client: Client) -> None:
+    await sent(client, said("t1", "/tokens 1 0", "m1"))
+    await sent(client, again(turn_id="another"))
+    question = await Message.objects.aget(role="user")
+    late = {"role": "user", "turn_id": "another", "parts": [{"type": "text", "text": "/tokens 1 0"}]}
+    appended = await client.request("POST", "/api/threads/t1/messages/", late)
+    assert (appended.status, appended.json()["id"]) == (200, str(question.pk))
+    assert await current(client) == ["u: /tokens 1 0", "a: w1"]
+
+
 async def test_while_another_answer_is_made_the_stream_tells_it_and_the_history_leaves_its_place_empty(
     client: Client,
 ) -> None:

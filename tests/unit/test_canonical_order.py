@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chat.protocol import tool_calls
-from chat.protocol.blocks import MAX_DELTA_CHARS
-from chat.protocol.canonical import Canonical
+from chat.protocol.blocks import MAX_BLOCK_ID, MAX_DELTA_CHARS
+from chat.protocol.canonical import MAX_NAME_CHARS, MAX_URL_CHARS, Canonical
 from chat.protocol.chunks import (
     reasoning_delta,
     reasoning_end,
@@ -67,9 +67,10 @@ def test_a_signature_on_an_empty_delta_goes_with_the_end() -> None:
 
 
 def test_a_delta_without_a_start_gets_one_and_an_end() -> None:
-    assert make_canonical([{"type": "text-delta", "delta": "x"}]) == in_step(
-        text_start("text"), text_delta("text", "x"), text_end("text")
-    )
+    for odd in ({}, {"id": None}, {"id": ["no name"]}):
+        assert make_canonical([{"type": "text-delta", "delta": "x", **odd}]) == in_step(
+            text_start("text"), text_delta("text", "x"), text_end("text")
+        )
 
 
 def test_text_closes_reasoning_and_reasoning_closes_text() -> None:
@@ -103,9 +104,26 @@ def test_one_id_for_text_and_reasoning_becomes_two() -> None:
 
 def test_a_huge_delta_is_cut_into_pieces() -> None:
     text = "x" * (2 * MAX_DELTA_CHARS + 1)
-    deltas = [chunk["delta"] for chunk in make_canonical([text_delta("a", text)]) if "delta" in chunk]
-    assert [len(delta) for delta in deltas] == [MAX_DELTA_CHARS, MAX_DELTA_CHARS, 1]
-    assert "".join(deltas) == text
+    agent = [text_delta("a", text), text_delta("a", text), text_delta("a", text[:MAX_DELTA_CHARS])]
+    deltas = [chunk["delta"] for chunk in make_canonical(agent) if "delta" in chunk]
+    assert [len(delta) for delta in deltas] == [MAX_DELTA_CHARS, MAX_DELTA_CHARS, 1] * 2 + [MAX_DELTA_CHARS]
+    assert "".join(deltas) == 2 * text + text[:MAX_DELTA_CHARS]
+
+
+def test_a_delta_of_an_open_block_keeps_what_its_provider_says_of_it() -> None:
+    signed = {**text_delta("a", "y"), "providerMetadata": {"google": {"thoughtSignature": "s"}}}
+    agent = [text_delta("a", "x"), signed]
+    assert make_canonical(agent) == in_step(text_start("a"), *agent, text_end("a"))
+
+
+def test_a_long_block_id_fits_when_it_comes_again_and_one_that_is_too_long_is_none() -> None:
+    long = "n" * MAX_BLOCK_ID
+    again = [text_delta(long, "x"), text_end(long)]
+    log = make_canonical([*again, *again, text_delta(long + "n", "x")])
+    first, second, third = [chunk["id"] for chunk in log if chunk["type"] == "text-start"]
+    assert (first, third) == (long, "text")
+    assert second.endswith("n~2")
+    assert len(second) <= MAX_BLOCK_ID
 
 
 def test_half_a_character_waits_for_its_other_half() -> None:
@@ -210,6 +228,13 @@ def test_what_an_agent_says_of_the_turn_is_kept_and_not_sent() -> None:
     assert (canonical.error_text, canonical.aborted, canonical.dropped) == ("quota\ufffd", True, 1)
 
 
+def test_what_a_leg_said_of_its_end_is_not_said_of_the_next() -> None:
+    log = [{"type": "data-turn", "data": {}}, {"type": "finish", "finishReason": "stop", "messageMetadata": {"a": 1}}]
+    following = Canonical.resume([*log, {"type": "error", "errorText": "no"}, {"type": "abort"}])
+    assert (following.finish_reason, following.finish_metadata, following.error_text) == (None, None, None)
+    assert (following.aborted, following.dropped) == (False, 0)
+
+
 def test_metadata_of_the_agents_start_becomes_a_message_of_its_own() -> None:
     metadata = {"a": 1, "constructor": 2, "nested": {"__proto__": 3}}
     log = make_canonical([{"type": "start", "messageMetadata": metadata}])
@@ -238,7 +263,15 @@ def test_what_only_the_newest_client_knows_becomes_data() -> None:
 def test_a_file_that_cannot_be_sent_whole_is_left_out() -> None:
     image = {"type": "file", "url": "data:image/png;base64,AA", "mediaType": "image/png"}
     assert make_canonical([{**image, "providerMetadata": {"x": {}}}]) == in_step(image)
-    assert make_canonical([{**image, "url": "x" * (17 << 20)}]) == []
+    largest = {**image, "url": "x" * MAX_URL_CHARS}
+    assert make_canonical([largest]) == in_step(largest)
+    assert make_canonical([{**image, "url": largest["url"] + "x"}]) == []
+
+
+def test_a_kind_of_data_has_a_name_that_fits() -> None:
+    longest = {"type": "data-" + "x" * (MAX_NAME_CHARS - 5), "data": 1}
+    assert make_canonical([longest]) == in_step(longest)
+    assert make_canonical([{**longest, "type": longest["type"] + "x"}]) == []
 
 
 @pytest.mark.parametrize("garbage", [None, 7, "text", b"data: {}\n\n", [], {}, {"type": 7}, {"type": "unknown"}])

@@ -20,6 +20,7 @@ from chat.protocol.chunks import (
     tool_output_denied,
     tool_output_error,
 )
+from chat.protocol.tool_calls import MAX_CALL_ID
 from tests.unit.chunk_lists import START_STEP, a_call, in_step
 from tests.unit.strategies import make_canonical
 
@@ -51,6 +52,9 @@ def test_input_without_a_start_begins_a_call() -> None:
         tool_approval_request("x", "a"),
         tool_input_start("", "search"),
         tool_input_start(" ", "search"),
+        tool_input_start("x", " "),
+        tool_input_start("x", "t" * 257),
+        tool_input_start("x" * (MAX_CALL_ID + 1), "search"),
         {"type": "tool-input-start", "toolCallId": "x"},
         text_end("x"),
         reasoning_end("x"),
@@ -69,7 +73,17 @@ def test_repetitions_are_dropped() -> None:
 def test_a_call_id_that_comes_again_in_a_later_step_is_another_call() -> None:
     once = [a_call("call_0"), tool_output_available("call_0", 1)]
     again = [a_call("call_0~2"), tool_output_available("call_0~2", 1)]
-    assert make_canonical([*once, START_STEP, *once]) == [*in_step(*once), *in_step(*again)]
+    third = [a_call("call_0~3"), tool_output_available("call_0~3", 1)]
+    log = make_canonical([*once, START_STEP, *once, START_STEP, *once])
+    assert log == [*in_step(*once), *in_step(*again), *in_step(*third)]
+
+
+def test_names_of_the_greatest_length_are_taken_and_fit_when_they_come_again() -> None:
+    call = [tool_input_available("c" * MAX_CALL_ID, "t" * 256, {}), tool_output_available("c" * MAX_CALL_ID, 1)]
+    log = make_canonical([*call, START_STEP, *call])
+    assert log[:4] == in_step(*call)
+    assert log[5]["toolCallId"].endswith("c~2")
+    assert len(log[5]["toolCallId"]) <= MAX_CALL_ID
 
 
 def test_a_call_keeps_its_first_name_and_is_dynamic_throughout() -> None:
@@ -100,6 +114,7 @@ def test_preliminary_outputs_are_followed_by_the_final_one() -> None:
 def test_the_last_preliminary_output_of_a_completed_turn_is_the_final_one() -> None:
     early = {**tool_output_available("c", 1), "preliminary": True}
     assert make_canonical([a_call(), early]) == in_step(a_call(), early, tool_output_available("c", 1))
+    assert make_canonical([a_call(), early], "park") == make_canonical([a_call(), early])
     stopped = in_step(a_call(), early, tool_output_error("c", tool_calls.STOPPED))
     assert make_canonical([a_call(), early], "stop") == stopped
 

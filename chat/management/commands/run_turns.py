@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
 from uvloop import new_event_loop
 
 from chat import conf
@@ -32,6 +33,7 @@ class Command(BaseCommand):
         if concurrency < 1:
             raise CommandError("--concurrency is 1 or more.")
         self.check(tags=[Tags.database], databases=list(settings.DATABASES))
+        connections.close_all()  # this thread asks no more, and what it kept of the pool no other would have
         self.stdout.write(f"Runs the turns that others begin, at most {concurrency} at once.")
         self.stdout.flush()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:

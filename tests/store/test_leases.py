@@ -1,0 +1,106 @@
+"""Who may run a turn: claimed by one, renewed by nobody else, taken over when its heartbeat has stopped."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection
+
+from chat.models import Turn
+from chat.store.leases import claim, renew, take_expired
+from chat.store.scope import Scope
+from chat.store.sql import one_transaction, rows
+from chat.store.stream_log import LogRow, append
+from chat.store.threads import open_thread
+from chat.store.turns import StoredTurn, request_stop_anyway
+from tests.store.test_turns import begin, finish
+
+pytestmark = pytest.mark.django_db
+
+
+def begun(asker: Scope, count: int) -> list[StoredTurn]:
+    return [begin(asker, open_thread(asker, f"thread {number}")) for number in range(count)]
+
+
+def silent_for(turn: StoredTurn, seconds: int) -> None:
+    rows(
+        "UPDATE chat_turns SET heartbeat_at = clock_timestamp() - make_interval(secs => %(seconds)s) WHERE id = %(id)s",
+        seconds=seconds,
+        id=turn.pk,
+    )
+
+
+def test_a_turn_is_claimed_by_one_owner_who_may_ask_again(asker: Scope) -> None:
+    turn, other = begun(asker, 2)
+    mine = claim(turn.pk, turn.epoch, "mine")
+    assert mine
+    assert (mine.turn.pk, mine.goes_on, mine.stop_requested) == (turn.pk, False, False)
+    assert (mine.turn.user_message_id, mine.turn.assistant_message_id) == (
+        turn.user_message_id,
+        turn.assistant_message_id,
+    )
+    assert claim(turn.pk, turn.epoch, "theirs") is None
+    append([LogRow(turn.pk, turn.epoch, 1, [b"{}"])], "p")
+    request_stop_anyway(turn.pk)
+    again = claim(turn.pk, turn.epoch, "mine")
+    assert again
+    assert (again.goes_on, again.stop_requested) == (True, True)
+    assert dict(Turn.objects.values_list("id", "owner")) == {turn.pk: "mine", other.pk: ""}
+
+
+def test_a_turn_of_another_epoch_and_one_that_has_ended_are_nobodys_to_claim(asker: Scope) -> None:
+    turn, ended = begun(asker, 2)
+    finish(ended)
+    assert claim(turn.pk, turn.epoch + 1, "mine") is None
+    assert claim(ended.pk, ended.epoch, "mine") is None
+    assert claim(999_999, 1, "mine") is None
+
+
+def test_a_turn_that_has_ended_is_no_longer_ours_to_renew(asker: Scope) -> None:
+    turn, ended = begun(asker, 2)
+    finish(ended)
+    assert [lease.turn for lease in renew([(turn.pk, turn.epoch), (ended.pk, ended.epoch)])] == [turn.pk]
+
+
+def test_those_that_have_been_silent_longest_are_taken_over_first_some_at_a_time(asker: Scope) -> None:
+    turns = begun(asker, 4)
+    for turn, seconds in zip(turns, (40, 50, 60, 10), strict=True):
+        silent_for(turn, seconds)
+    for index in ("enable_indexscan", "enable_bitmapscan"):  # which would find them in order
+        rows(f"SET LOCAL {index} = off")
+    assert [turn.pk for turn in take_expired(30, "p", turn=turns[3].pk)] == []
+    assert [turn.pk for turn in take_expired(30, "p", turn=turns[0].pk)] == [turns[0].pk]
+    assert [turn.pk for turn in take_expired(30, "p", limit=1)] == [turns[2].pk]
+    assert [turn.pk for turn in take_expired(30, "p", limit=5)] == [turns[1].pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_sweepers_at_once_take_different_turns_and_none_waits(asker: Scope) -> None:
+    turns = begun(asker, 3)
+    for turn in turns:
+        silent_for(turn, 60)
+    taken, released = threading.Event(), threading.Event()
+
+    def hold() -> list[int]:
+        try:
+            with one_transaction():
+                theirs = take_expired(30, "theirs", limit=2)
+                taken.set()
+                released.wait(10)
+            return [turn.pk for turn in theirs]
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(hold)
+        try:
+            assert taken.wait(10)
+            with one_transaction():
+                rows("SET LOCAL lock_timeout = '2s'")
+                mine = [turn.pk for turn in take_expired(30, "mine")]
+        finally:
+            released.set()
+    assert sorted([*mine, *other.result()]) == [turn.pk for turn in turns]
+    assert set(Turn.objects.values_list("epoch", flat=True)) == {turns[0].epoch + 1}
