@@ -32,12 +32,13 @@ test-worker: $(VENV)/.dev
 	CHAT_RUNNER=worker $(BIN)/python -m pytest -n 2 --dist loadfile -m alone $(PYTEST)
 
 # What no test runs, of lines and of ways out of them; fails under the bars of tests/covered.py. Not all tests: those
-# that no server is needed for, the turns once more with workers, and what starts and ends servers of every kind.
+# that no server is needed for, the turns once more with workers, and some that start and end servers of every kind.
+# What a process did that was killed is not counted.
 coverage: $(VENV)/.dev
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n 2 --dist worksteal -m "not alone"
 	CHAT_RUNNER=worker $(BIN)/coverage run -m pytest -n 2 --dist worksteal tests/turns
-	$(BIN)/coverage run -m pytest tests/acceptance/test_serving.py
+	$(BIN)/coverage run -m pytest $(addprefix tests/acceptance/test_,serving.py figures.py two_processes.py workers.py)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	$(BIN)/coverage json --quiet -o - | $(BIN)/python -m tests.covered
