@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from playwright.async_api import expect
+import re
+
+from playwright.async_api import Route, expect
 
 from tests.browser.cable import Cable
 from tests.browser.conftest import Complaints
@@ -69,6 +71,25 @@ async def test_an_answer_that_ended_while_the_line_was_down_is_there_when_it_com
     await expect(wired.answers.locator(".text[data-dressed]")).to_have_text(
         [" ".join(f"w{number}" for number in range(1, 61))]
     )
+
+
+async def test_an_answer_that_the_server_could_not_render_at_its_end_is_rendered_later(
+    screen: Screen, complaints: Complaints
+) -> None:
+    complaints.expect(NETWORK)
+    refused: list[str] = []
+
+    async def refuse_once(route: Route) -> None:
+        if refused:
+            await route.continue_()
+        else:
+            refused.append(route.request.url)
+            await route.abort()
+
+    await screen.page.route(re.compile(r"/api/messages/\d+/\?"), refuse_once)
+    await screen.send("/tokens 3 0")
+    await expect(screen.answers.locator(".text[data-dressed]")).to_have_text(["w1 w2 w3"])
+    assert refused
 
 
 async def test_a_message_that_did_not_get_through_is_kept_and_sent_once_by_the_retry(

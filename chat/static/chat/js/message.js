@@ -15,6 +15,8 @@ const INTERRUPTED = "Interrupted: the answer is not complete. What was written u
 const AGAIN = { label: "Try again", done: "regenerate" };
 const ON = { label: "Continue", done: "continue" };
 
+const PAUSES = [500, 2000, 5000, 10000, 30000]; // milliseconds between tries to have an answer as the server renders it
+
 const DOLLARS = new Intl.NumberFormat(undefined, { style: "currency", currency: "USD", maximumSignificantDigits: 2 });
 
 const FINISH_REASONS = {
@@ -136,19 +138,28 @@ export class AssistantMessage extends Message {
     return this.answer.parts.filter((part) => part.type === "text");
   }
 
-  // Shows the texts as the server renders them. What cannot be had now stays as it is: the words are the same.
+  // Shows the texts as the server renders them. What cannot be had stays as it is: the words are the same.
   async #dress(stored) {
     const { answer } = this;
-    if (!stored) {
-      try {
-        stored = await api.message(this.id);
-      } catch {
-        return;
-      }
-    }
+    stored ??= await this.#stored();
+    if (!stored) return;
     if (answer !== this.answer || stored.html?.length !== this.#texts.length) return;
     this.#texts.forEach((part, index) => this.#views.get(part)?.dress(stored.html[index]));
     this.versions = stored.versions;
+  }
+
+  // Itself, as the API tells it, as soon as that can be asked; nothing where that takes too long.
+  async #stored() {
+    for (const pause of PAUSES) {
+      try {
+        return await api.message(this.id);
+      } catch (error) {
+        if (!error.isPassing) return null;
+        await new Promise((resolve) => setTimeout(resolve, pause));
+        if (!this.element.isConnected) return null; // another thread is on the page
+      }
+    }
+    return null;
   }
 
   // Nothing more comes until somebody has decided.
