@@ -12,7 +12,7 @@ MUTANTS ?= 100
 # Where `make run` may make the account demo / demo: its own database. `anywhere`: in the one of DATABASE_URL as well.
 DEMO ?= embedded
 
-.PHONY: run test test-worker coverage proof mutants bench bench-history bench-scaling bench-peers soak check lint format lock clean
+.PHONY: run test test-worker proof mutants coverage bench bench-history bench-scaling bench-peers soak check lint format lock clean
 
 run: $(VENV)/.run
 	@DEBUG=$${DEBUG:-1} HOST=$(HOST) PORT=$(PORT) SERVER=$(SERVER) exec $(BIN)/python manage.py serve --migrate --demo $(DEMO) -v 0
@@ -32,12 +32,13 @@ test-worker: $(VENV)/.dev
 	CHAT_RUNNER=worker $(BIN)/python -m pytest -n 2 --dist loadfile -m alone $(PYTEST)
 
 # What no test runs, of lines and of ways out of them; fails under the bars of tests/covered.py. Not all tests: those
-# that no server is needed for, the turns once more with workers, and what starts and ends servers of every kind.
+# that no server is needed for, the turns once more with workers, and some that start and end servers of every kind.
+# What a process did that was killed is not counted.
 coverage: $(VENV)/.dev
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n 2 --dist worksteal -m "not alone"
 	CHAT_RUNNER=worker $(BIN)/coverage run -m pytest -n 2 --dist worksteal tests/turns
-	$(BIN)/coverage run -m pytest tests/acceptance/test_serving.py
+	$(BIN)/coverage run -m pytest $(addprefix tests/acceptance/test_,serving.py figures.py two_processes.py workers.py)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	$(BIN)/coverage json --quiet -o - | $(BIN)/python -m tests.covered
@@ -102,7 +103,7 @@ lock: $(VENV)/.dev
 
 clean:
 	@for data in .data/*postgres*; do rm -rf "$$(readlink -f "$$data")"; done  # as root it may be a link
-	rm -rf $(VENV) .data staticfiles .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .data staticfiles .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

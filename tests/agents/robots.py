@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic_ai import Agent, DeferredToolRequests, ModelRetry, RunContext, Tool, ToolFailed, ToolReturn
+from pydantic_ai import Agent, CustomEvent, DeferredToolRequests, ModelRetry, RunContext, Tool, ToolFailed, ToolReturn
 from pydantic_ai.messages import BinaryImage, ModelMessage, ModelRequest, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, DeltaThinkingPart, DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
@@ -129,6 +130,34 @@ Tester = Agent(TestModel(), deps_type=TurnContext)
 @Tester.tool_plain
 def roll(sides: int) -> int:
     raise ModelRetry("roll again") if sides > 100 else ValueError("the dice are loaded: sk-secret")
+
+
+@dataclass(kw_only=True)
+class Looked(CustomEvent):
+    """What a tool tells while it runs."""
+
+    places: int
+
+
+async def giving_up(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[Any]:
+    """Looks, and then has its second tool cancel the run."""
+    name = "stop" if results(messages) else "look"
+    yield {0: DeltaToolCall(name=name, json_args="{}", tool_call_id=f"{name}-1")}
+
+
+GivingUp = Agent(FunctionModel(stream_function=giving_up), deps_type=TurnContext)
+
+
+@GivingUp.tool
+async def look(ctx: RunContext[TurnContext]) -> str:
+    await ctx.emit(Looked(places=3))
+    return "nothing there"
+
+
+@GivingUp.tool
+async def stop(ctx: RunContext[TurnContext]) -> None:
+    ctx.cancel()
+    await asyncio.Event().wait()
 
 
 def made() -> Agent[TurnContext, str]:

@@ -126,6 +126,16 @@ async def test_a_tool_that_raises_fails_the_turn_without_telling_what_it_raised(
     assert "sk-secret" not in str(parts)
 
 
+@pytest.mark.parametrize("robot", ["GivingUp"], indirect=True)
+async def test_a_tool_that_cancels_the_run_stops_the_turn_and_what_it_told_before_is_kept(
+    client: Client, robot: str
+) -> None:
+    turn, parts = await send(client)
+    assert (turn.status, turn.error_code) == ("stopped", "")
+    assert {"type": "data-looked", "data": {"places": 3}} in parts
+    assert [part["state"] for part in parts if "state" in part] == ["output-available", "output-error"]
+
+
 @pytest.mark.parametrize("robot", ["made"], indirect=True)
 async def test_a_function_that_makes_an_agent_is_as_good_as_one(client: Client, robot: str) -> None:
     _, parts = await send(client)
