@@ -14,6 +14,7 @@ from chat.testing.client import Client, said
 from chat.testing.held import held_at
 from chat.testing.invariants import assert_invariants
 from tests.folded import assert_log_is_stored, assert_shown_is_stored, ended
+from tests.turns.agents import Says
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 
@@ -272,6 +273,17 @@ async def test_an_error_chunk_of_an_agent_fails_the_turn(client: Client, setting
     chunks = (await client.send("t1", "Hello")).chunks()
     turn = await assert_shown_is_stored(chunks)
     assert (turn.status, turn.error_text) == ("failed", "out of luck")
+
+
+async def test_an_abort_chunk_of_an_agent_stops_the_turn(
+    client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = {"type": "text-delta", "id": "1", "delta": "Well, "}
+    monkeypatch.setattr(Says, "chunks", [words, {"type": "abort"}, words])
+    settings.CHAT_AGENT = "tests.turns.agents.Says"
+    turn = await assert_shown_is_stored((await client.send("t1", "Hello")).chunks())
+    assert turn.status == "stopped"
+    assert (await Message.objects.aget(role="assistant")).parts[-1]["text"] == "Well, "
 
 
 async def test_the_model_is_told_what_was_said_before(client: Client, settings: Any) -> None:

@@ -245,6 +245,14 @@ async def test_a_revision_of_what_is_not_there_is_refused(client: Client, body: 
     assert await Turn.objects.acount() == 1
 
 
+async def test_an_answer_cannot_be_edited(client: Client) -> None:
+    await sent(client, said("t1", "/tokens 1 0", "m1"))
+    (answer,) = await answers()
+    refused = await client.request("POST", "/api/chat", edited("I said so.", str(answer.pk)))
+    assert (refused.status, refused.json()["error"]["field"]) == (400, "messageId")
+    assert [one.parts for one in await answers()] == [answer.parts]
+
+
 async def test_the_agent_is_told_the_history_in_front_of_the_question_it_answers_again(
     client: Client, settings: Any
 ) -> None:

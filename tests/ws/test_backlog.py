@@ -9,7 +9,7 @@ import pytest
 
 from chat.testing.client import Client, said
 from chatproject.asgi import application
-from tests.ws.sockets import socket
+from tests.ws.sockets import chunks_of, socket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 
@@ -36,3 +36,25 @@ async def test_a_stop_does_not_wait_until_a_replay_is_read(client: Client) -> No
         assert await tab.hear() == {"stop": {"turn": begun["turn"]["turn"]}, "ref": 2}
         read.set()
         await tab.until(turn_id="m1", status="stopped")
+
+
+async def test_a_client_that_does_not_read_is_closed_with_a_code_and_goes_on_later(
+    client: Client, settings: Any
+) -> None:
+    settings.CHAT_SLOW_READER_SECONDS = 0.2
+    await client.send("t1", "/tokens 3 0", "m0")
+
+    async def over_a_dead_line(scope: Any, receive: Any, send: Any) -> None:
+        async def lost(message: dict[str, Any]) -> None:
+            if '"chunk"' in (message.get("text") or ""):
+                await asyncio.Event().wait()
+            await send(message)
+
+        await application(scope, receive, lost)
+
+    async with socket(client, "/ws/threads/t1/?after=0-0", over_a_dead_line) as tab:
+        while await tab.hear() is not None:
+            pass
+        assert tab.code == 4408
+    async with socket(client, "/ws/threads/t1/?after=0-0") as tab:
+        assert chunks_of(await tab.until(turn_id="m0", status="completed"))[-1]["type"] == "finish"
