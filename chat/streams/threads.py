@@ -79,10 +79,11 @@ def age(turn: StoredTurn) -> tuple[int, int, int]:
 _watched: dict[UUID, ThreadWatch] = {}
 
 
-async def watch(thread: UUID, after: int | None = None) -> AsyncIterator[Change]:
+async def watch(thread: UUID, after: int | None = None, began: asyncio.Event | None = None) -> AsyncIterator[Change]:
     """The thread's turns that have not ended, and then each turn whenever its status changes. With ``after``, that
     turn and those behind it come first, ended or not: what a watcher has missed. In between, each restored version; one
-    that nobody watched is in the history, and nowhere else. Ends only when the process does.
+    that nobody watched is in the history, and nowhere else. Ends only when the process does. Once ``began`` is set,
+    nothing that happens is missed.
 
     A turn may come twice with the same status, and with an older one after a newer: see ``age``.
     """
@@ -91,6 +92,8 @@ async def watch(thread: UUID, after: int | None = None) -> AsyncIterator[Change]
     watched.watchers.add(news)
     try:
         await refresh([thread])
+        if began is not None:
+            began.set()
         opened = list(watched.unended.values())
         if after is not None:
             # That turn, too: it may have ended after whoever asks had read it, and before this watch began.

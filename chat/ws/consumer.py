@@ -152,6 +152,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):
         scope = self.grant.scope
         if frame.submit is not None:
             body = validated({**frame.submit, "id": str(self.thread)}, ChatBody, "submit")
+            await self._watches()
             turn = await (go_on(scope, body) if is_repost(body) else start_turn(scope, body))
             await self._send(server_frame("turn", turns.shown(turn), frame.ref))
             self.telling.tell_soon(turn)  # one that had ended is replayed from its start
@@ -167,6 +168,15 @@ class ThreadConsumer(AsyncWebsocketConsumer):
             await self._require_own(frame.approve.turn)
             turn = await decide(scope, frame.approve.turn, decisions_of(frame.approve, "approve."))
             await self._send(server_frame("approve", turns.shown(turn), frame.ref))
+
+    async def _watches(self) -> None:
+        """Wait until the end of a turn that begins now will be told, however soon it ends."""
+        watches = asyncio.ensure_future(self.telling.watches.wait())
+        try:
+            assert self.task is not None
+            await asyncio.wait([watches, self.task], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watches.cancel()
 
     async def _require_own(self, turn: int) -> None:
         if (await in_thread(read_turn, self.grant.scope, turn)).thread_id != self.thread:

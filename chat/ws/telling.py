@@ -43,6 +43,7 @@ class Telling:
         self._moved = asyncio.Event()
         self._turn = asyncio.Lock()
         self._over = False
+        self.watches = asyncio.Event()  # from when on no turn that begins and ends is missed
 
     async def run(
         self, after: Cursor | None, begun: StoredTurn | None, frames: AsyncIterator[list[bytes]] | None
@@ -59,8 +60,10 @@ class Telling:
                     self._streams[begun.pk] = self._tasks.create_task(self._stream(begun, frames))
                 await self.tell(begun)
             missed_after = after.turn if after is not None else None
+            if after is not None:
+                self.watches.set()
             try:
-                async with aclosing(watch(self._thread, missed_after)) as changes:  # type: ignore[type-var]
+                async with aclosing(watch(self._thread, missed_after, self.watches)) as changes:  # type: ignore[type-var]
                     async for change in changes:
                         if isinstance(change, Restored):
                             await self._send(server_frame("restored", {"message_id": str(change.message)}))
