@@ -38,7 +38,7 @@ coverage: $(VENV)/.dev
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n 2 --dist worksteal -m "not alone"
 	CHAT_RUNNER=worker $(BIN)/coverage run -m pytest -n 2 --dist worksteal tests/turns
-	$(BIN)/coverage run -m pytest $(addprefix tests/acceptance/test_,serving.py figures.py two_processes.py workers.py)
+	$(BIN)/coverage run -m pytest $(addprefix tests/acceptance/test_,serving.py figures.py two_processes.py)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	$(BIN)/coverage json --quiet -o - | $(BIN)/python -m tests.covered

@@ -194,7 +194,7 @@ async def test_a_stop_keeps_what_was_shown(client: Client) -> None:
 
 
 async def test_a_page_that_loads_in_mid_answer_joins_the_stream(client: Client) -> None:
-    async with client.stream("POST", "/api/chat", said("t1", "/tokens 30 5")) as first:
+    async with client.stream("POST", "/api/chat", said("t1", "/tokens 100 10")) as first:
         await anext(first.events())
         history = (await client.request("GET", "/api/threads/t1/messages/")).json()["results"]
         second = await client.request("GET", "/api/chat/t1/stream")

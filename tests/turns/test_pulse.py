@@ -56,7 +56,7 @@ async def test_leases_are_renewed_while_the_log_is_pruned_however_long_that_take
         await line.execute("SELECT FROM chat_stream_events FOR UPDATE")
         live = asyncio.create_task(client.send("t2", "/hang", "m2"))
         async with asyncio.timeout(10):
-            while not await sync_to_async(rows)(BLOCKED):
+            while not (await Turn.objects.filter(turn_id="m2").aexists() and await sync_to_async(rows)(BLOCKED)):
                 await asyncio.sleep(0.02)
         now, later = [await next_beat() for _ in range(2)]
         assert later > now
