@@ -57,6 +57,10 @@ class ThreadConsumer(AsyncWebsocketConsumer):
     telling: Telling
     task: asyncio.Task[None] | None = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.opened = asyncio.Event()
+
     async def connect(self) -> None:
         offered = self.scope.get("subprotocols", ())
         protocol = SUBPROTOCOL if SUBPROTOCOL in offered else None
@@ -76,11 +80,14 @@ class ThreadConsumer(AsyncWebsocketConsumer):
             return
         except Exception as problem:
             await self.accept(protocol)
+            self.opened.set()
             await self._refuse(problem)
             return
-        await self.accept(protocol)
         self.telling = Telling(self.grant.scope, self.thread, self._send)
         self.task = asyncio.create_task(self._tell(cursor, begun, frames), name="chat socket")
+        await self.telling.watches.wait()  # nothing that happens once it is open is missed
+        await self.accept(protocol)
+        self.opened.set()
 
     def _after(self) -> Cursor | None:
         given = parse_qs(self.scope["query_string"].decode("latin-1")).get("after")
@@ -102,8 +109,11 @@ class ThreadConsumer(AsyncWebsocketConsumer):
 
     async def _tell(self, *begun: Any) -> None:
         try:
-            with while_allowed(self.grant, self.thread):
-                await self.telling.run(*begun)
+            try:
+                with while_allowed(self.grant, self.thread):
+                    await self.telling.run(*begun)
+            finally:
+                self.telling.watches.set()
             await self._end(SERVICE_RESTART)
         except TimeoutError:
             await self._end(SLOW)
@@ -123,10 +133,12 @@ class ThreadConsumer(AsyncWebsocketConsumer):
         await self._end(4000 + wire.status_of(error))
 
     async def _end(self, code: int) -> None:
+        await self.opened.wait()
         with suppress(Exception):
             await asyncio.wait_for(self.close(code), CLOSE_SECONDS)
 
     async def _send(self, text: str) -> None:
+        await self.opened.wait()
         async with asyncio.timeout(conf.get("SLOW_READER_SECONDS")):
             await self.send(text)
 
@@ -152,7 +164,6 @@ class ThreadConsumer(AsyncWebsocketConsumer):
         scope = self.grant.scope
         if frame.submit is not None:
             body = validated({**frame.submit, "id": str(self.thread)}, ChatBody, "submit")
-            await self._watches()
             turn = await (go_on(scope, body) if is_repost(body) else start_turn(scope, body))
             await self._send(server_frame("turn", turns.shown(turn), frame.ref))
             self.telling.tell_soon(turn)  # one that had ended is replayed from its start
@@ -168,15 +179,6 @@ class ThreadConsumer(AsyncWebsocketConsumer):
             await self._require_own(frame.approve.turn)
             turn = await decide(scope, frame.approve.turn, decisions_of(frame.approve, "approve."))
             await self._send(server_frame("approve", turns.shown(turn), frame.ref))
-
-    async def _watches(self) -> None:
-        """Wait until the end of a turn that begins now will be told, however soon it ends."""
-        watches = asyncio.ensure_future(self.telling.watches.wait())
-        try:
-            assert self.task is not None
-            await asyncio.wait([watches, self.task], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            watches.cancel()
 
     async def _require_own(self, turn: int) -> None:
         if (await in_thread(read_turn, self.grant.scope, turn)).thread_id != self.thread:

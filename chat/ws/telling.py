@@ -43,7 +43,7 @@ class Telling:
         self._moved = asyncio.Event()
         self._turn = asyncio.Lock()
         self._over = False
-        self.watches = asyncio.Event()  # from when on no turn that begins and ends is missed
+        self.watches = asyncio.Event()  # set once nothing that happens is missed
 
     async def run(
         self, after: Cursor | None, begun: StoredTurn | None, frames: AsyncIterator[list[bytes]] | None
@@ -52,6 +52,8 @@ class Telling:
         that chunk (None: there is nothing to read), and then the turns behind it; else the turns that have not ended,
         and all to come.
         """
+        if after is not None:
+            self.watches.set()  # what is behind it is read from there
         async with self._tasks:
             if after is not None and begun is not None:
                 self._positions[begun.pk] = after.seq
@@ -60,8 +62,6 @@ class Telling:
                     self._streams[begun.pk] = self._tasks.create_task(self._stream(begun, frames))
                 await self.tell(begun)
             missed_after = after.turn if after is not None else None
-            if after is not None:
-                self.watches.set()
             try:
                 async with aclosing(watch(self._thread, missed_after, self.watches)) as changes:  # type: ignore[type-var]
                     async for change in changes:
