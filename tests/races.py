@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 
 from chat.errors import ChatError
+from chat.store.sql import one_transaction, rows
 
 T = TypeVar("T")
 
@@ -30,3 +31,31 @@ def race(jobs: Sequence[Callable[[], T]]) -> list[T | ChatError]:
 
     with ThreadPoolExecutor(len(jobs)) as pool:
         return list(pool.map(run, jobs))
+
+
+def while_held(theirs: Callable[[], T], ours: Callable[[], T]) -> tuple[T, T]:
+    """What ``theirs`` gives in a transaction of another connection, and what ``ours`` gives while that one holds its
+    locks. Waiting for one is an error.
+    """
+    held, released = threading.Event(), threading.Event()
+
+    def hold() -> T:
+        try:
+            with one_transaction():
+                found = theirs()
+                held.set()
+                released.wait(10)
+            return found
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(hold)
+        try:
+            assert held.wait(10)
+            with one_transaction():
+                rows("SET LOCAL lock_timeout = '2s'")
+                found = ours()
+        finally:
+            released.set()
+    return other.result(), found

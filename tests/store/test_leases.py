@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
-from django.db import connection
 
 from chat.models import Turn
 from chat.store.leases import claim, renew, take_expired
 from chat.store.scope import Scope
-from chat.store.sql import one_transaction, rows
+from chat.store.sql import rows
 from chat.store.stream_log import LogRow, append
 from chat.store.threads import open_thread
 from chat.store.turns import StoredTurn, request_stop_anyway
+from tests.races import while_held
 from tests.store.test_turns import begin, finish
 
 pytestmark = pytest.mark.django_db
@@ -81,26 +78,7 @@ def test_two_sweepers_at_once_take_different_turns_and_none_waits(asker: Scope) 
     turns = begun(asker, 3)
     for turn in turns:
         silent_for(turn, 60)
-    taken, released = threading.Event(), threading.Event()
-
-    def hold() -> list[int]:
-        try:
-            with one_transaction():
-                theirs = take_expired(30, "theirs", limit=2)
-                taken.set()
-                released.wait(10)
-            return [turn.pk for turn in theirs]
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(hold)
-        try:
-            assert taken.wait(10)
-            with one_transaction():
-                rows("SET LOCAL lock_timeout = '2s'")
-                mine = [turn.pk for turn in take_expired(30, "mine")]
-        finally:
-            released.set()
-    assert sorted([*mine, *other.result()]) == [turn.pk for turn in turns]
+    theirs, mine = while_held(lambda: take_expired(30, "theirs", limit=2), lambda: take_expired(30, "mine"))
+    assert (len(theirs), len(mine)) == (2, 1)
+    assert sorted(turn.pk for turn in (*theirs, *mine)) == [turn.pk for turn in turns]
     assert set(Turn.objects.values_list("epoch", flat=True)) == {turns[0].epoch + 1}

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from chat.models import Thread
 from chat.store.approvals import overdue_turns
-from chat.store.sql import one_transaction, rows
+from chat.store.sql import rows
 from chat.store.trash import purge_expired
 from tests.factories import ApprovalFactory, ThreadFactory, TurnFactory
+from tests.races import while_held
 
 pytestmark = pytest.mark.django_db
 PAST, FUTURE = timedelta(hours=-1), timedelta(hours=1)
@@ -46,26 +44,8 @@ def test_a_turn_is_overdue_when_a_call_that_it_still_waits_for_is() -> None:
 def test_threads_are_purged_some_at_a_time_and_nobody_waits_for_who_purges_others() -> None:
     threads = sorted(thread.pk for thread in ThreadFactory.create_batch(3, deleted_at="2026-01-01T00:00:00Z"))
     kept = ThreadFactory.create(deleted_at=timezone.now())
-    purged, released = threading.Event(), threading.Event()
-
-    def hold() -> list[object]:
-        try:
-            with one_transaction():
-                theirs = purge_expired(deleted_days=30, idle_days=0, most=2)
-                purged.set()
-                released.wait(10)
-            return list(theirs)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(hold)
-        try:
-            assert purged.wait(10)
-            with one_transaction():
-                rows("SET LOCAL lock_timeout = '2s'")
-                mine = purge_expired(deleted_days=30, idle_days=0)
-        finally:
-            released.set()
-    assert (sorted(map(str, other.result())), mine) == (sorted(map(str, threads[:2])), threads[2:])
+    theirs, mine = while_held(
+        lambda: purge_expired(deleted_days=30, idle_days=0, most=2), lambda: purge_expired(deleted_days=30, idle_days=0)
+    )
+    assert (sorted(theirs), mine) == (threads[:2], threads[2:])
     assert list(Thread.objects.values_list("pk", flat=True)) == [kept.pk]
