@@ -12,7 +12,6 @@ from chat.protocol.mending import mend
 from chat.protocol.requests import NAME_LENGTH
 from chat.protocol.sanitize import clean, clean_text
 
-TITLE_LENGTH = 200
 MESSAGES = 100_000
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
