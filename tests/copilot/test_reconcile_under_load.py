@@ -46,6 +46,7 @@ from tests.scale import LONG, rounds
 pytestmark = [
     pytest.mark.proof,
     pytest.mark.alone,
+    pytest.mark.calm,
     pytest.mark.django_db(transaction=True),
     pytest.mark.timeout(rounds(180, 1200)),
 ]
