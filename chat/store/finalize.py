@@ -16,7 +16,17 @@ from chat.store import turn_news
 from chat.store.approvals import ASK, LEAVE_UNDECIDED
 from chat.store.copilot import lock_chat, write_answer
 from chat.store.quotas import settlement
-from chat.store.sql import UNAVAILABLE, DatabaseError, encoded, one_transaction, refused_by, row, rows, undone_on_error
+from chat.store.sql import (
+    PATIENCE,
+    UNAVAILABLE,
+    DatabaseError,
+    encoded,
+    one_transaction,
+    refused_by,
+    row,
+    rows,
+    undone_on_error,
+)
 from chat.store.stream_log import CHANNEL, LogRow, news
 from chat.store.turns import THREAD_CHANNEL, StoredTurn
 from chat.store.usage import USAGE_AGAIN, USAGE_COLUMNS, USAGE_VALUES, UsageFigures
@@ -148,7 +158,7 @@ def _end_in_thread(
     if replaces:
         with one_transaction():
             # A statement of its own: the next one sees all that was written under the lock before.
-            row("SELECT id FROM chat_threads WHERE id = %(thread)s FOR NO KEY UPDATE", thread=turn.thread_id)
+            row(f"SELECT {PATIENCE} FROM chat_threads WHERE id = %(thread)s FOR NO KEY UPDATE", thread=turn.thread_id)
             found = row(REPLACE_ANSWER.format(more=more), **values)
     else:
         with undone_on_error():
