@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 
 from chat import conf
 from chat.access.logins import ThrottledLogin
+from chat.agents.base import DEMO, agent_path
 from chat.pages.suggestions import DEMO_SUGGESTIONS
 
 SHARE_LABELS = {1: "a day", 7: "a week", 30: "a month", 365: "a year"}
@@ -29,12 +30,11 @@ def conversation(request: HttpRequest, thread_id: UUID | None = None) -> HttpRes
     """One page for every thread: the script reads the id from the address, and the API says whether it
     exists. So this view cannot tell anybody whether another's thread does.
     """
-    is_demo = conf.get("AGENT") == conf.DEFAULTS["AGENT"]
     return render(
         request,
         "chat/conversation.html",
         {
-            "suggestions": DEMO_SUGGESTIONS if is_demo else [],
+            "suggestions": DEMO_SUGGESTIONS if agent_path() == DEMO else [],
             # What the script reads is text: a template would put separators into a number.
             "most_bytes": str(conf.get("ATTACHMENT_BYTES")),
             "attachable": _attachable(),
