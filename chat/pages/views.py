@@ -54,12 +54,12 @@ def _attachable() -> str:
 
 def _share_days() -> dict[str, Any]:
     """For how many days a link to a thread may be made good, and for how many it usually is."""
-    usual, most = conf.get("SHARE_DAYS"), conf.get("SHARE_MOST_DAYS")
-    days = {*SHARE_LABELS, usual or most} - {0}
+    usual, most = conf.usual_share_days(), conf.get("SHARE_MOST_DAYS")
+    days = {*SHARE_LABELS, usual} - {0}
     choices = [(str(each), SHARE_LABELS.get(each, f"{each} days")) for each in sorted(days) if each <= (most or each)]
-    if not usual and not most:
+    if not usual:
         choices.append(("", "as long as nobody revokes it"))
-    return {"share_days": choices, "share_usual": str(usual or most or "")}
+    return {"share_days": choices, "share_usual": str(usual or "")}
 
 
 class Login(LoginView):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -34,3 +35,9 @@ def test_no_other_agent_is_said_to_know_them(browser: Browser, settings: Any, ch
     for name, value in chosen.items():
         setattr(settings, name, value)
     assert b"data-suggestion" not in browser.get("/").content
+
+
+def test_the_days_that_are_usual_for_a_link_are_among_those_that_may_be_chosen(browser: Browser, settings: Any) -> None:
+    settings.CHAT_SHARE_MOST_DAYS = 7  # less than what is usual where nothing is set
+    page = browser.get("/").content.decode()
+    assert re.findall(r'<option value="(\d*)"( selected)?>', page) == [("1", ""), ("7", " selected")]
