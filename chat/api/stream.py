@@ -264,6 +264,7 @@ async def _send_stream(frames: AsyncIterator[bytes], receive: Receive, send: Sen
                 sending, since = True, now()
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
                 sending, since = False, now()
+        sending, since = True, now()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def watch() -> None:
