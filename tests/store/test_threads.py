@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from chat.errors import ThreadNotFound
 from chat.models import Thread
 from chat.store.scope import Scope
 from chat.store.search import NEWEST, search
-from chat.store.sql import rows
+from chat.store.sql import Row, rows
 from chat.store.threads import (
+    ThreadPosition,
     create_thread,
     delete_thread,
     find_thread,
@@ -24,7 +26,7 @@ from chat.store.threads import (
     require_not_deleted,
     update_thread,
 )
-from chat.store.trash import purge_thread, restore_thread
+from chat.store.trash import deleted_threads, purge_thread, restore_thread
 from tests.factories import MessageFactory, ThreadFactory
 
 pytestmark = pytest.mark.django_db
@@ -126,6 +128,17 @@ def test_a_list_holds_what_others_share_but_where_it_is_to_be_the_asker_s_own(as
     made(asker, archived_at=PAST)
     assert {one["id"]: one["may_write"] for one in list_threads(asker)} == {mine.pk: True, theirs.pk: False}
     assert [one["id"] for one in list_threads(asker, mine=True)] == [mine.pk]
+
+
+@pytest.mark.parametrize(("pages", "deleted_at"), [(list_threads, None), (deleted_threads, PAST)])
+def test_a_page_begins_behind_the_last_thread_of_the_one_before(
+    asker: Scope, pages: Callable[..., list[Row]], deleted_at: str | None
+) -> None:
+    for number, day in ((2, 1), (1, 1), (3, 2), (4, 0)):
+        made(asker, pk=uuid.UUID(int=number), updated_at=f"2026-02-0{day + 1}T00:00:00Z", deleted_at=deleted_at)
+    first = pages(asker, limit=2)
+    following = pages(asker, limit=3, after=ThreadPosition(first[-1]["updated_at"], first[-1]["id"]))
+    assert [[one["id"].int for one in page] for page in (first, following)] == [[3, 1], [2, 4]]
 
 
 def test_a_list_finds_the_words_of_a_title_in_any_order(asker: Scope) -> None:
