@@ -3,8 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AbstractUser
 
 from chat.access.policy import OwnerOnly
+from chat.access.scopes import scope_of
+from chat.store.scope import Scope
 
 
 class Everybody(OwnerOnly):
@@ -20,3 +23,8 @@ class Everybody(OwnerOnly):
 @pytest.fixture
 def everybody_reads(settings: Any) -> None:
     settings.CHAT_ACCESS_POLICY = "tests.store.conftest.Everybody"
+
+
+@pytest.fixture
+def other(other_user: AbstractUser) -> Scope:
+    return scope_of(other_user)

@@ -7,7 +7,6 @@ from importlib import import_module
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import AbstractUser
 from django.contrib.sessions.models import Session
 from django.test import override_settings
 
@@ -19,9 +18,8 @@ from tests.factories import ThreadFactory
 pytestmark = pytest.mark.django_db
 
 
-def test_each_of_many_askers_is_told_of_each_conversation_by_itself(asker: Scope, other_user: AbstractUser) -> None:
-    other = Scope(other_user.pk)
-    thread, theirs = ThreadFactory.create(owner_id=asker.user_id).pk, ThreadFactory.create(owner=other_user).pk
+def test_each_of_many_askers_is_told_of_each_conversation_by_itself(asker: Scope, other: Scope) -> None:
+    thread, theirs = (ThreadFactory.create(owner_id=scope.user_id).pk for scope in (asker, other))
     gone = ThreadFactory.create(owner_id=asker.user_id, deleted_at="2026-01-01T00:00:00Z").pk
     chat = CopilotChat.objects.create(user_id=asker.user_id).pk
     seen = {(asker, thread), (asker, chat), (other, theirs)}

@@ -7,7 +7,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.contrib.auth.models import AbstractUser
 from django.db import OperationalError
 from django.utils import timezone
 
@@ -58,10 +57,10 @@ def test_a_decision_lets_its_own_turn_go_on_and_no_other(asker: Scope) -> None:
 
 
 @pytest.mark.usefixtures("everybody_reads")
-def test_who_only_sees_a_thread_decides_nothing_in_it(asker: Scope, other_user: AbstractUser) -> None:
+def test_who_only_sees_a_thread_decides_nothing_in_it(asker: Scope, other: Scope) -> None:
     turn = waiting(asker)
     with pytest.raises(ReadOnly):
-        decide(Scope(other_user.pk), turn.pk, [yes()], "me")
+        decide(other, turn.pk, [yes()], "me")
     assert ToolApproval.objects.get().status == "pending"
 
 

@@ -49,10 +49,10 @@ def get_stuck(files: Path, attachment: Attachment) -> None:
 
 
 def test_a_user_keeps_bytes_up_to_the_limit_of_which_no_deleted_one_and_no_other_s_counts(
-    asker: Scope, other_user: AbstractUser, settings: Any
+    asker: Scope, other: Scope, settings: Any
 ) -> None:
     settings.CHAT_ATTACHMENT_BYTES_OF_USER, settings.CHAT_ATTACHMENTS_OF_USER = 10, 2
-    kept(Scope(other_user.pk), b"x" * 10)
+    kept(other, b"x" * 10)
     kept(asker, b"x" * 10, deleted=True)
     kept(asker, b"x" * 4)
     with pytest.raises(AttachmentLimit):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth.models import AbstractUser
 from django.utils import timezone
 
 from chat.errors import MessageNotFound
@@ -17,12 +16,11 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.usefixtures("everybody_reads")
-def test_an_opinion_is_one_person_s_of_one_answer(asker: Scope, other_user: AbstractUser) -> None:
+def test_an_opinion_is_one_person_s_of_one_answer(asker: Scope, other: Scope) -> None:
     thread, beside = (ThreadFactory.create(owner_id=asker.user_id) for _ in range(2))
     one, two, far = (MessageFactory.create(thread=where, role="assistant").pk for where in (thread, thread, beside))
-    theirs = Scope(other_user.pk)
     for message in (two, one, far):
-        for scope in (asker, theirs):
+        for scope in (asker, other):
             give_feedback(scope, message, "up", f"of {scope.user_id}")
     assert Feedback.objects.count() == 6
     for way in ("nestloop", "mergejoin", "indexscan", "bitmapscan"):  # which might bring them in order by themselves
@@ -34,7 +32,7 @@ def test_an_opinion_is_one_person_s_of_one_answer(asker: Scope, other_user: Abst
     ]
     take_feedback_back(asker, one)
     left = Feedback.objects.filter(user=asker.user_id).values_list("message", flat=True)
-    assert (set(left), Feedback.objects.filter(user=other_user).count()) == ({two, far}, 3)
+    assert (set(left), Feedback.objects.filter(user=other.user_id).count()) == ({two, far}, 3)
 
 
 def test_there_is_no_opinion_of_what_was_deleted_or_is_another_s(asker: Scope) -> None:

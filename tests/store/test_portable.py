@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AbstractUser
 
 from chat.errors import MessageNotFound
 from chat.models import Message, Thread
@@ -19,11 +18,6 @@ from tests.factories import MessageFactory, ThreadFactory, TurnFactory, UsageFac
 
 pytestmark = pytest.mark.django_db
 PAST = "2026-01-01T00:00:00Z"
-
-
-@pytest.fixture
-def other(other_user: AbstractUser) -> Scope:
-    return Scope(other_user.pk)
 
 
 @pytest.fixture(autouse=True)

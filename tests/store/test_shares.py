@@ -6,7 +6,6 @@ from base64 import urlsafe_b64decode
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AbstractUser
 
 from chat.errors import NotFound, ReadOnly
 from chat.models import Message, Share, Thread
@@ -17,11 +16,6 @@ from tests.factories import MessageFactory, ThreadFactory, TurnFactory
 
 pytestmark = pytest.mark.django_db
 PAST = "2026-01-01T00:00:00Z"
-
-
-@pytest.fixture
-def other(other_user: AbstractUser) -> Scope:
-    return Scope(other_user.pk)
 
 
 def made(asker: Scope) -> Thread:

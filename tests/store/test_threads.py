@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AbstractUser
 
 from chat.errors import ThreadNotFound
 from chat.models import Thread
@@ -31,11 +30,6 @@ from tests.factories import MessageFactory, ThreadFactory
 
 pytestmark = pytest.mark.django_db
 PAST = "2026-01-01T00:00:00Z"
-
-
-@pytest.fixture
-def other(other_user: AbstractUser) -> Scope:
-    return Scope(other_user.pk)
 
 
 def made(asker: Scope, client_id: str | None = None, **keys: Any) -> Thread:
