@@ -9,12 +9,10 @@ from typing import Any
 
 import orjson
 import pytest
-from django.contrib.auth.models import AbstractUser
 from django.db import OperationalError, connection
 
-from chat.access.scopes import scope_of
 from chat.errors import Contention, MessageNotFound, ThreadBusy, ThreadNotFound, TurnNotFound
-from chat.models import CopilotChat, Message, Role, Thread, TokenUsage, Turn, TurnStatus
+from chat.models import CopilotChat, CopilotMessage, Message, Role, Thread, TokenUsage, Turn, TurnStatus
 from chat.store.begin import NewUserMessage, begin_turn_in, persist_assistant_shell
 from chat.store.copilot_turns import begin_copilot_turn
 from chat.store.finalize import Ended
@@ -26,7 +24,7 @@ from chat.store.turns import StoredTurn
 from chat.store.usage import UsageFigures, read_usage
 from chat.store.versions import Revision
 from tests.factories import MessageFactory, TurnFactory
-from tests.store.conversations import another_answer, changed, conversation, edit, everything, revise, wait_behind
+from tests.store.conversations import another_answer, changed, edit, everything, revise, wait_behind
 from tests.store.test_turns import ANSWER, USAGE, begin, finish, text
 
 pytestmark = pytest.mark.django_db
@@ -34,25 +32,11 @@ GONE = {"deleted_at": "2026-01-01T00:00:00Z"}
 
 
 @pytest.fixture
-def theirs(other_user: AbstractUser) -> uuid.UUID:
-    """Somebody else's thread of the same name, with turns of the same names."""
-    scope = scope_of(other_user)
-    thread = open_thread(scope, "ours")
-    conversation(scope, thread)
+def thread(asker: Scope, thread: uuid.UUID) -> uuid.UUID:
+    """In the threads beside it a third turn is live."""
+    for name in ("before", "after"):
+        begin(asker, open_thread(asker, name), "t3")
     return thread
-
-
-@pytest.fixture
-def thread(asker: Scope, theirs: uuid.UUID) -> uuid.UUID:
-    """Ours, with two ended turns; between two threads of the asker's with turns of the same names, of which a third one
-    is live.
-    """
-    threads = [open_thread(asker, name) for name in ("before", "ours", "after")]
-    for one in threads:
-        conversation(asker, one)
-    begin(asker, threads[0], "t3")
-    begin(asker, threads[2], "t3")
-    return threads[1]
 
 
 def turn_of(thread: uuid.UUID, turn_id: str) -> Turn:
@@ -240,8 +224,7 @@ def test_the_end_of_a_chats_turn_changes_no_other_turn(asker: Scope, thread: uui
     before = everything()
     for epoch, ended in ((9, Ended.NO), (turn.epoch, Ended.YES), (turn.epoch, Ended.NO)):
         Turn.objects.filter(pk=turn.pk).update(epoch=epoch)
-        given = StoredTurn(**{name: getattr(turn, name) for name in StoredTurn.__dataclass_fields__})
-        assert finish(given) == ended
+        assert finish(turn) == ended
         Turn.objects.filter(pk=turn.pk).update(epoch=turn.epoch)
     rows = {("Turn", turn.pk), ("CopilotChat", turn.copilot_chat_id)}
     assert changed(before) == (rows, Counter(TokenUsage=1))
@@ -258,6 +241,27 @@ def test_a_chat_gets_the_answer_of_a_turn_that_said_something_or_is_complete(
     finish(turn, status=TurnStatus(status), parts=parts)
     written = [one["role"] for one in CopilotChat.objects.get().messages]
     assert written == ["user", *["assistant"] * answers]
+
+
+def test_the_mirror_holds_what_an_answer_took_where_that_is_known(asker: Scope) -> None:
+    for usage, tokens in ((USAGE, (7, 3)), (UsageFigures(), (None, None))):
+        turn = chat_turn(asker, "a")
+        finish(turn, usage=usage)
+        row = CopilotMessage.objects.get(chat=turn.copilot_chat_id, role="assistant")
+        assert (row.tokens_in, row.tokens_out) == tokens
+
+
+def test_the_turn_of_a_chat_that_was_deleted_ends_nothing(asker: Scope) -> None:
+    turn = chat_turn(asker, "a")
+    CopilotChat.objects.all().delete()
+    assert finish(turn) == Ended.NO
+
+
+def test_a_turn_that_parks_learns_of_a_stop_that_was_asked_for_before(asker: Scope, thread: uuid.UUID) -> None:
+    for turn in (begin(asker, thread, "t3"), chat_turn(asker, "a")):
+        assert finish(turn, status=TurnStatus.AWAITING_APPROVAL) == Ended.PARKED
+        Turn.objects.filter(pk=turn.pk).update(status="streaming", stop_requested_at="2026-01-01T00:00Z")
+        assert finish(turn, status=TurnStatus.AWAITING_APPROVAL) == Ended.STOP_WANTED
 
 
 # Their usage

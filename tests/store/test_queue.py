@@ -118,9 +118,10 @@ def test_a_sweeper_finds_any_of_the_threads_that_wait_for_nobody(asker: Scope, t
     left = {thread, open_thread(asker, "left"), open_thread(asker, "behind")}
     deleted = open_thread(asker, "deleted")
     for one in {*left, deleted}:
-        begin(asker, one, "t8") if one != thread else None
-        wait_behind(asker, one, "t9")
-        wait_behind(asker, one, "t10")
+        if one != thread:
+            begin(asker, one, "t1")
+        for turn_id in ("t2", "t3"):
+            wait_behind(asker, one, turn_id)
         end_live(asker, one)
     delete_thread(asker, deleted)
     assert sorted(waiting_threads()) == sorted(left)

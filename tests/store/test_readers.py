@@ -22,30 +22,11 @@ from chat.store.thread_turns import last_turns, turns_since
 from chat.store.threads import open_thread
 from chat.store.turns import StoredTurn, busy_turn, last_position, live_turn, read_turn, request_stop, turn_of_answer
 from tests.factories import ApprovalFactory, MessageFactory
-from tests.store.conversations import another_answer, changed, conversation, everything, wait_behind
+from tests.store.conversations import another_answer, changed, everything, wait_behind
 from tests.store.test_own_rows import GONE, chat_turn, message_of, not_current, turn_of
 from tests.store.test_turns import ANSWER, begin, finish, text
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def theirs(other_user: AbstractUser) -> uuid.UUID:
-    """Somebody else's thread, with turns of the same names."""
-    scope = scope_of(other_user)
-    thread = open_thread(scope, "ours")
-    conversation(scope, thread)
-    begin(scope, thread, "t3")
-    return thread
-
-
-@pytest.fixture
-def thread(asker: Scope, theirs: uuid.UUID) -> uuid.UUID:
-    """Ours, with two ended turns; between two threads of the asker's with turns of the same names."""
-    threads = [open_thread(asker, name) for name in ("before", "ours", "after")]
-    for one in threads:
-        conversation(asker, one)
-    return threads[1]
 
 
 def park(asker: Scope, turn: StoredTurn) -> StoredTurn:
@@ -88,15 +69,16 @@ def test_a_live_turn_and_a_busy_one_are_found_in_their_own_conversation(asker: S
 
 
 def test_a_stop_is_asked_of_the_turn_that_is_meant_and_of_no_other(
-    asker: Scope, thread: uuid.UUID, theirs: uuid.UUID
+    asker: Scope, thread: uuid.UUID, theirs: uuid.UUID, other_user: AbstractUser
 ) -> None:
     others = [begin(asker, open_thread(asker, "before"), "t3"), chat_turn(asker, "a"), chat_turn(asker, "b")]
     turn, of_chat = begin(asker, thread, "t3"), chat_turn(asker, "c")
+    somebody = scope_of(other_user)
+    begin(somebody, theirs, "t3")
     before = everything()
     assert request_stop(asker, thread, only=others[0].pk) is None
     assert request_stop(asker, theirs) is None
     assert request_stop(asker, uuid.uuid4()) is None
-    somebody = scope_of(turn_of(theirs, "t1").user)
     assert request_stop(somebody, of_chat.conversation) is None
     assert request_stop(somebody, thread) is None
     assert changed(before) == (set(), Counter())
@@ -175,6 +157,7 @@ def test_the_history_of_a_turn_is_what_is_current_in_front_of_it_in_its_thread(a
     }
     u1, a1, u2, a2 = rows.values()
     not_current(thread)
+    begin(asker, open_thread(asker, "before"), "t3")
     turn = begin(asker, thread, "t3")
     append_message(asker, thread, "user", text("of no turn"))
     u3 = str(turn.user_message_id)
@@ -297,7 +280,6 @@ def test_what_waits_in_other_threads_is_in_no_page_of_this_one(
 ) -> None:
     before, somebody = open_thread(asker, "before"), scope_of(other_user)
     park(asker, another_answer(asker, before, "m2", "t4"))
-    Turn.objects.filter(thread=theirs, turn_id="t3").update(status="completed")
     park(somebody, another_answer(somebody, theirs, "m2", "t4"))
     turn = begin(asker, thread, "t3")
     park(asker, turn)
