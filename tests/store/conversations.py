@@ -1,4 +1,4 @@
-"""What tests of the store do to threads: wait, edit, ask for another answer; and what has changed by it."""
+"""What tests of the store do in threads beside others, how they find the rows of it, and what has changed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from django.db.models import Model
 
 from chat.models import CopilotChat, Message, QuotaCounter, StreamEvents, Thread, TokenUsage, ToolApproval, Turn
 from chat.store.begin import NewUserMessage, begin_turn
+from chat.store.copilot_turns import begin_copilot_turn
 from chat.store.queue import enqueue_turn
 from chat.store.scope import Scope
 from chat.store.turns import StoredTurn
 from chat.store.versions import Revision, answer_of, current_version
+from tests.factories import MessageFactory
 from tests.store.test_turns import begin, finish, text
 
+GONE = {"deleted_at": "2026-01-01T00:00:00Z"}
 Everything = dict[tuple[str, Any], dict[str, Any]]
 WRITTEN: list[type[Model]] = [Thread, Turn, Message, TokenUsage, StreamEvents, ToolApproval, QuotaCounter, CopilotChat]
 
@@ -58,6 +61,27 @@ def revise(
     trigger = "edit" if revision.is_edit else "regenerate"
     wanted: dict[str, Any] = {"user_message": message, "trigger": trigger, "revises": revision}
     return begin_turn(asker, thread, turn_id, fingerprint=turn_id, request={}, **wanted)
+
+
+def turn_of(thread: uuid.UUID, turn_id: str) -> Turn:
+    return Turn.objects.get(thread=thread, turn_id=turn_id)
+
+
+def message_of(thread: uuid.UUID, turn_id: str, role: str = "assistant") -> Message:
+    return Message.objects.get(thread=thread, turn_id=turn_id, role=role)
+
+
+def not_current(thread: uuid.UUID) -> list[Message]:
+    """The newest messages of a thread, of which none is to be followed or touched: replaced, and deleted."""
+    return [
+        MessageFactory.create(thread_id=thread, is_current=False),
+        MessageFactory.create(thread_id=thread, **GONE),
+    ]
+
+
+def chat_turn(asker: Scope, name: str) -> StoredTurn:
+    chat = CopilotChat.objects.create(user_id=asker.user_id, title=name)
+    return begin_copilot_turn(asker, chat.pk, "t3", said={"content": "Hello"}, fingerprint="", request={})
 
 
 def everything() -> Everything:

@@ -17,14 +17,14 @@ from chat.models import Message, QuotaCounter, Thread, TokenUsage, Turn, TurnSta
 from chat.protocol.usage import LARGEST
 from chat.store.begin import NewUserMessage, begin_turn_in
 from chat.store.queue import enqueue_turn, promote, waiting_threads
-from chat.store.quotas import Limits, require_quota
+from chat.store.quotas import Limits
 from chat.store.scope import Scope
 from chat.store.threads import delete_thread, find_thread, open_thread
 from chat.store.turns import StoredTurn
 from chat.store.usage import UsageFigures
 from chat.testing.invariants import assert_invariants
 from tests.factories import UserFactory
-from tests.races import race, while_held
+from tests.races import race
 from tests.store.test_turns import begin, finish, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -240,56 +240,6 @@ def test_users_do_not_use_up_what_others_may(asker: Scope, settings: Any) -> Non
     assert refusal(other)["used"] == 1, "of which one was left behind"
 
 
-def test_who_may_begin_none_now_is_refused_before_anything_is_written(asker: Scope, settings: Any) -> None:
-    """Not only undone: else whoever is refused all day long would fill the tables."""
-    settings.CHAT_QUOTA_LIVE_TURNS = 1
-    for made in (False, True):
-        if made:
-            open_thread(asker, "one more")
-        else:
-            send(asker, "one")
-        before = last_number()
-        refusal(asker)
-        assert last_number() == before
-
-
-def last_number() -> int:
-    """Of the numbers that turns have had, also those that were undone."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_sequence_last_value(pg_get_serial_sequence('chat_turns', 'id')::regclass)")
-        return int(cursor.fetchone()[0])
-
-
-def test_where_a_minute_saw_more_than_it_may_by_now_the_next_begins_when_enough_of_them_are_past(
-    asker: Scope, settings: Any
-) -> None:
-    settings.CHAT_QUOTA_TURNS_A_MINUTE = 3
-    for number in range(3):
-        finish(send(asker, f"thread {number}"))
-        passed(seconds=15)
-    settings.CHAT_QUOTA_TURNS_A_MINUTE = 2
-    assert 20 <= refusal(asker)["retry_after"] <= 30
-
-
-def test_moments_are_kept_only_where_they_are_counted(asker: Scope, settings: Any) -> None:
-    settings.CHAT_QUOTA_LIVE_TURNS = 5
-    for number in range(2):
-        send(asker, f"thread {number}")
-    assert QuotaCounter.objects.get().began == []
-
-
-def test_who_is_about_to_stop_a_turn_needs_what_they_need_without_it(asker: Scope, settings: Any) -> None:
-    settings.CHAT_QUOTA_LIVE_TURNS, settings.CHAT_QUOTA_TOKENS_A_DAY = 1, 10
-    settings.CHAT_QUOTA_TOKENS_RESERVED = 100
-    require_quota(asker)  # who has begun nothing yet
-    send(asker, "one")
-    QuotaCounter.objects.update(tokens=9)
-    require_quota(asker)
-    QuotaCounter.objects.update(tokens=10)
-    with pytest.raises(QuotaExceeded):
-        require_quota(asker)
-
-
 # Queued turns
 
 
@@ -340,16 +290,6 @@ def test_a_place_that_a_deleted_turn_left_taken_is_given_back(asker: Scope, sett
     send(other, "live")
     send(asker, "next")
     refusal(asker)
-
-
-def test_to_give_a_place_back_waits_for_no_other_user(asker: Scope, settings: Any) -> None:
-    settings.CHAT_QUOTA_LIVE_TURNS = 1
-    send(asker, "deleted by the host")
-    Thread.objects.all().delete()
-    send(Scope(UserFactory.create().pk), "theirs")
-    theirs = QuotaCounter.objects.exclude(user=asker.user_id)
-    _, turn = while_held(lambda: theirs.select_for_update().get(), lambda: send(asker, "next"))
-    assert isinstance(turn, StoredTurn)
 
 
 def test_a_turn_that_began_before_there_were_quotas_holds_no_place(asker: Scope, settings: Any) -> None:

@@ -22,8 +22,17 @@ from chat.store.thread_turns import last_turns, turns_since
 from chat.store.threads import open_thread
 from chat.store.turns import StoredTurn, busy_turn, last_position, live_turn, read_turn, request_stop, turn_of_answer
 from tests.factories import ApprovalFactory, MessageFactory
-from tests.store.conversations import another_answer, changed, everything, wait_behind
-from tests.store.test_own_rows import GONE, chat_turn, message_of, not_current, turn_of
+from tests.store.conversations import (
+    GONE,
+    another_answer,
+    changed,
+    chat_turn,
+    everything,
+    message_of,
+    not_current,
+    turn_of,
+    wait_behind,
+)
 from tests.store.test_turns import ANSWER, begin, finish, text
 
 pytestmark = pytest.mark.django_db

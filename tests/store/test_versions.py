@@ -14,9 +14,8 @@ from chat.store.scope import Scope
 from chat.store.threads import open_thread
 from chat.store.versions import answer_of, current_version, message_of, read_versions, restore, versions_of
 from tests.factories import MessageFactory
-from tests.store.conversations import another_answer, changed, edit, everything, wait_behind
-from tests.store.test_own_rows import GONE, not_current, turn_of
-from tests.store.test_own_rows import message_of as row_of
+from tests.store.conversations import GONE, another_answer, changed, edit, everything, not_current, turn_of, wait_behind
+from tests.store.conversations import message_of as row_of
 from tests.store.test_turns import begin, finish, text
 
 pytestmark = pytest.mark.django_db
