@@ -89,9 +89,9 @@ def finalize_assistant_turn(
         "turn": turn.pk,
         "epoch": turn.epoch,
         "status": status.value,
-        "first_seq": log.first_seq if log else 0,
+        "first_seq": log and log.first_seq,
         "last_seq": log.last_seq if log else 0,
-        "chunks": log.lines if log else None,
+        "chunks": log and log.lines,
         "channel": CHANNEL,
         "news": next(iter(news(process, [turn.pk]))),
         "finish_reason": finish_reason,
@@ -219,7 +219,11 @@ WITH thread AS (
 ), turn AS (
     UPDATE chat_turns t {ENDS}
       FROM thread
+<<<<<<< HEAD
      WHERE t.thread_id = thread.id AND {MAY_END}
+=======
+     WHERE t.id = %(turn)s AND t.epoch = %(epoch)s AND t.status IN ('streaming', 'queued', 'awaiting_approval')
+>>>>>>> store1
     RETURNING t.id, t.thread_id, t.turn_id, t.user_id, t.stop_requested_at IS NOT NULL AS stop_wanted
 ), message AS (
     UPDATE chat_messages m
@@ -245,7 +249,7 @@ REPLACE_ANSWER = FINALIZE.replace(
     UPDATE chat_messages o SET is_current = false, updated_at = clock_timestamp()
       FROM turn JOIN chat_messages n
            ON n.thread_id = turn.thread_id AND n.turn_id = turn.turn_id AND n.role = 'assistant'
-     WHERE o.thread_id = turn.thread_id AND o.id > coalesce(n.parent_id, 0) AND o.id <> n.id
+     WHERE o.thread_id = turn.thread_id AND o.id > coalesce(n.parent_id, 0)
        AND o.is_current AND o.deleted_at IS NULL
     RETURNING o.id
 ), message AS (""",

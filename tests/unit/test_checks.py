@@ -69,6 +69,32 @@ def test_workers_without_procrastinate_s_tables_are_an_error(settings: Any, monk
     assert [problem.id for problem in run_checks(tags=["chat"], databases=["default"])] == ["chat.E031"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("STALL_SECONDS", 0),  # no turn without a bound: each would fail at once
+        ("LEASE_SECONDS", 0.0),
+        ("DB_THREADS", 0),
+        ("DRAIN_SECONDS", -1),
+        ("LEASE_SECONDS", "30"),
+        ("KEEP_THREADS_DAYS", float("inf")),
+        ("KEEP_THREADS_DAYS", float("nan")),
+        ("MAX_LIVE_TURNS", True),
+        ("QUOTA_TOKENS_A_DAY", 1e6),
+    ],
+)
+def test_a_number_that_cannot_be_is_named(settings: Any, name: str, value: Any) -> None:
+    setattr(settings, f"CHAT_{name}", value)
+    (told,) = run_checks(tags=["chat"], databases=[])
+    assert (told.id, told.msg.split()[0]) == ("chat.E020", f"CHAT_{name}")
+
+
+@pytest.mark.parametrize(("name", "value"), [("DRAIN_SECONDS", 0), ("KEEP_THREADS_DAYS", 0.5), ("LEASE_SECONDS", 30)])
+def test_a_number_that_can_be_is_not(settings: Any, name: str, value: Any) -> None:
+    setattr(settings, f"CHAT_{name}", value)
+    assert warnings() == []
+
+
 def test_a_misspelt_setting_is_warned_of(settings: Any) -> None:
     settings.CHAT_AGNET = "chat.agents.demo.agent"
     assert warnings() == ["chat.W001"]
