@@ -166,7 +166,10 @@ class CopilotChatAdmin(ReadOnlyAdmin[CopilotChat]):
             raise PermissionDenied
         done = repair_chat(chat.pk)
         mended = sum((done.found - done.left)[kind] for kind in DRIFT)
-        if done.busy or done.behind:
+        if done.behind:
+            told = "Nothing was changed: its array lacks messages. Run reconcile_messages --from-mirror first."
+            self.message_user(request, told, messages.WARNING)
+        elif done.busy:
             self.message_user(request, "Somebody else writes this chat. Try again.", messages.WARNING)
         elif mended:
             self.message_user(request, f"{mended:,} difference{'s were' if mended > 1 else ' was'} mended.")

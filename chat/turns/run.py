@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, TypeVar, Unpack
 from uuid import UUID
 
@@ -109,7 +110,9 @@ class Run:
                 close_stream(self.stream, rests=ended in PARKED)
                 if ended == Ended.STOP_WANTED:
                     with suppress(*UNAVAILABLE):  # else the next sweep does
-                        ended = await in_thread(withdraw, self.turn)
+                        # As it is parked: all of its log is of legs of which its usage tells.
+                        parked = replace(self.turn, last_seq=self.stream.last_seq)
+                        ended = await in_thread(withdraw, parked)
                 if ended == Ended.NEXT_WAITS and on_free is not None:
                     on_free(self.turn.conversation)
             else:

@@ -95,6 +95,16 @@ def test_a_chat_whose_array_lacks_messages_is_told_and_found_by_its_id(
     assert "Healthy" not in page
 
 
+def test_the_button_leaves_a_chat_alone_whose_array_lacks_messages_and_says_what_helps(
+    admin_client: Client, drifted: CopilotChat
+) -> None:
+    CopilotChat.objects.filter(pk=drifted.pk).update(array_behind=True)
+    before = mirror(drifted.pk)
+    answer = admin_client.post(reconcile_url(drifted), follow=True)
+    assert "lacks messages. Run reconcile_messages --from-mirror first." in answer.content.decode()
+    assert mirror(drifted.pk) == before
+
+
 def test_failed_writes_stand_in_the_list_and_can_be_filtered(admin_client: Client, drifted: CopilotChat) -> None:
     chat_with(Scope(drifted.user_id), "u1", title="Healthy")
     CopilotChat.objects.filter(pk=drifted.pk).update(mirror_failures=2, title="Sick")

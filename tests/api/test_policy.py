@@ -196,6 +196,11 @@ class Broken(OwnerOnly):
         return "no_such_column = 1"
 
 
+class Unsayable(OwnerOnly):
+    def may_administer(self, user: str) -> str:
+        return "'\ud800' = ''"
+
+
 class Wordless(OwnerOnly):
     def may_write(self, user: str) -> Any:
         return None
@@ -207,6 +212,7 @@ class Wordless(OwnerOnly):
         ("no.such.Policy", "ModuleNotFoundError"),
         ("tests.api.test_policy.Broken", "no_such_column"),
         ("tests.api.test_policy.Wordless", "may_write gives NoneType"),
+        ("tests.api.test_policy.Unsayable", "may_administer: 'utf-8' codec"),
     ],
 )
 def test_a_policy_that_cannot_be_is_told_by_check(path: str, says: str, settings: Any, db: None) -> None:

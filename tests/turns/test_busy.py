@@ -54,6 +54,28 @@ async def test_on_busy_decides(client: Client, on_busy: str | None, status: int)
     assert await Turn.objects.acount() == (2 if status == 200 else 1)
 
 
+async def test_what_stands_as_an_id_in_the_history_sent_along_may_be_anything(client: Client) -> None:
+    async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as stream:
+        await stream.until("text-delta")
+        body = said("t1", "/tokens 2 0", "m2")
+        body["messages"] = [{"id": ["m1"]}, {"id": {}}, {"id": None}, *body["messages"]]
+        refused = await client.request("POST", "/api/chat", body)
+        assert (refused.status, refused.json()["error"]["code"]) == (409, "thread_busy")
+
+
+async def test_an_answer_to_what_nobody_asked_is_busy_like_any_other(client: Client, settings: Any) -> None:
+    """An imported conversation may begin with the assistant's words, of which another version is being made."""
+    settings.CHAT_AGENT = "tests.turns.agents.Stalls"
+    greeting = {"id": "1", "role": "assistant", "parts": [{"type": "text", "text": "Welcome!"}]}
+    thread = {"id": "a", "client_id": "t1", "messages": [greeting]}
+    await client.request("POST", "/api/import/", {"format": "durable-chat", "version": 1, "threads": [thread]})
+    again = {"id": "t1", "messages": [], "trigger": "regenerate-message"}
+    async with client.stream("POST", "/api/chat", again) as stream:
+        await stream.until("text-delta")
+        refused = await client.send("t1", "Hello", "m2")
+        assert (refused.status, refused.json()["error"]["code"]) == (409, "thread_busy")
+
+
 async def test_a_page_gets_all_it_needs_in_one_answer(client: Client) -> None:
     await client.send("t1", "/tokens 2 0", "m0")
     async with client.stream("POST", "/api/chat", said("t1", "/tokens 60 5", "m1")) as stream:
