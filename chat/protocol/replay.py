@@ -1,20 +1,15 @@
-"""Chunks made again: from stored parts when the log is gone, and from a log with fewer, larger deltas.
+"""Chunks made again from stored parts, when the log is gone.
 
 A reader without a cursor gets a replay that folds to the same parts, not the same bytes (DESIGN P5).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from chat.protocol.chunks import Chunk, Part, is_well_formed
 
-_DELTA_KEYS: Final = {
-    "text-delta": ("id", "delta"),
-    "reasoning-delta": ("id", "delta"),
-    "tool-input-delta": ("toolCallId", "inputTextDelta"),
-}
 _COPIED: Final = {
     "file": ("type", "url", "mediaType"),
     "source-url": ("type", "sourceId", "url", "title", "providerMetadata"),
@@ -57,35 +52,6 @@ def _told(part: Part, number: int, ids: set[str]) -> Iterator[Chunk]:
         yield {key: part[key] for key in _COPIED[kind] if key in part}
     elif kind.startswith("data-"):
         yield {key: part[key] for key in ("type", "id", "data") if key in part}
-
-
-def coalesce(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """The same chunks with neighbouring deltas of one block, or of one tool input, joined into one."""
-    first: Chunk | None = None
-    pieces: list[str] = []
-    metadata: Any = None
-    for chunk in chunks:
-        keys = _DELTA_KEYS.get(chunk["type"])
-        if keys is None:
-            if first is not None:
-                yield _joined(first, pieces, metadata)
-                first = None
-            yield chunk
-            continue
-        block, text = keys
-        if first is None or first["type"] != chunk["type"] or first[block] != chunk[block]:
-            if first is not None:
-                yield _joined(first, pieces, metadata)
-            first, pieces, metadata = chunk, [], None
-        pieces.append(chunk[text])
-        metadata = chunk.get("providerMetadata") or metadata
-    if first is not None:
-        yield _joined(first, pieces, metadata)
-
-
-def _joined(first: Chunk, pieces: list[str], metadata: Any) -> Chunk:
-    chunk = {**first, _DELTA_KEYS[first["type"]][1]: "".join(pieces)}
-    return {**chunk, "providerMetadata": metadata} if metadata else chunk
 
 
 def _free_id(part: Part, number: int, taken: set[str]) -> str:

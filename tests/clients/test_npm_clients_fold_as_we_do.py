@@ -16,7 +16,7 @@ from chat.protocol.canonical import Canonical
 from chat.protocol.chunks import Chunk, is_well_formed
 from chat.protocol.fold import AssistantContentBuilder, fold
 from chat.protocol.mending import mend
-from chat.protocol.replay import coalesce, replay
+from chat.protocol.replay import replay
 from chat.protocol.sanitize import clean
 from chat.protocol.sse import encode, frame
 from tests.clients.oracle import NpmClients, without_decisions
@@ -99,15 +99,11 @@ def test_they_build_them_from_two_legs_replayed_as_one(
 
 @thorough
 @given(output=agent_output(), ending=ENDINGS)
-def test_they_build_them_from_a_coalesced_log_and_from_the_stored_parts(
-    npm_clients: NpmClients, output: list[Any], ending: str
-) -> None:
+def test_they_build_them_from_the_stored_parts_as_well(npm_clients: NpmClients, output: list[Any], ending: str) -> None:
     canonical = Canonical()
     content = [chunk for item in output for chunk in canonical.feed(item)]
     log = a_turn(canonical, content, ending)
-    errors = ["The model failed."] if ending == "fail" else []
     parts = fold(log)
-    npm_clients.agree(list(coalesce(log)), parts, errors=errors)
     start: Chunk = {"type": "start", "messageId": "8"}
     npm_clients.agree([start, *replay(parts), {"type": "finish"}], parts)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chat.protocol import chunks, sse
 from chat.protocol.chunks import Chunk, defect, is_well_formed
 from chat.protocol.partial_json import parse_partial
-from chat.protocol.replay import coalesce, replay
+from chat.protocol.replay import replay
 from tests.unit.stored_parts import BROKEN_PART
 
 # -- chunks
@@ -155,13 +155,6 @@ def test_an_input_of_nothing_but_brackets_ends() -> None:
 
 
 # -- replay
-
-
-def test_neighbouring_deltas_become_one_and_the_last_metadata_stays() -> None:
-    signed = {**chunks.text_delta("a", "2"), "providerMetadata": {"x": {"y": 1}}}
-    other = chunks.text_delta("b", "4")
-    fewer = list(coalesce([chunks.text_delta("a", "1"), signed, chunks.text_delta("a", "3"), other]))
-    assert fewer == [{**signed, "delta": "123"}, other]
 
 
 def test_parts_that_no_chunk_makes_are_left_out_of_a_replay() -> None:

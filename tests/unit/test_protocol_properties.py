@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from typing import Any
 
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from chat.protocol.canonical import Canonical
 from chat.protocol.chunks import Chunk, defect
 from chat.protocol.fold import AssistantContentBuilder, fold
-from chat.protocol.replay import coalesce, replay
+from chat.protocol.replay import replay
 from chat.testing.part_shapes import assert_valid_parts
 from tests.unit.strategies import ANY_TEXT, ENDINGS, VERDICTS, agent_output, canonical_logs, decided, make_canonical
 
@@ -155,18 +154,6 @@ def test_a_replay_of_parts_folds_to_those_parts(log: list[Chunk], length: int) -
         assert fold(again) == parts
         assert all(defect(chunk) is None for chunk in again)
     assert make_canonical(list(replay(fold(log)))) == replay(fold(log))
-
-
-@often
-@given(canonical_logs(), st.integers(0, 60))
-def test_a_coalesced_log_folds_to_the_same_parts(log: list[Chunk], length: int) -> None:
-    for part_of_log in (log, log[:length]):
-        fewer = list(coalesce(part_of_log))
-        assert fold(fewer) == fold(part_of_log)
-        assert len(fewer) <= len(part_of_log)
-        for one, other in itertools.pairwise(fewer):
-            same_block = one.get("id") == other.get("id") and one.get("toolCallId") == other.get("toolCallId")
-            assert one["type"] not in DELTA_KEYS or one["type"] != other["type"] or not same_block
 
 
 @often

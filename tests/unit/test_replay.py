@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chat.protocol.chunks import Chunk, Part, text_delta, text_end, text_start
-from chat.protocol.replay import coalesce, replay
+from chat.protocol.chunks import Part, text_delta, text_end, text_start
+from chat.protocol.replay import replay
 from tests.unit.chunk_lists import FINISH_STEP, START_STEP, in_step
 
 STEP: Part = {"type": "step-start"}
@@ -28,11 +28,3 @@ def test_a_text_of_nothing_has_no_delta_and_no_two_blocks_share_an_id() -> None:
         *[("text-start", "text-1~"), ("text-end", "text-1~")],
         *[("reasoning-start", "text-1"), ("reasoning-end", "text-1")],
     ]
-
-
-def test_deltas_are_joined_up_to_where_another_block_speaks() -> None:
-    signed: Chunk = {**text_delta("a", "2"), "providerMetadata": {"x": {"y": 1}}}
-    log = [text_start("a"), text_delta("a", "1"), signed, text_delta("a", "3"), text_delta("b", "4"), text_end("b")]
-    whole = {**signed, "delta": "123"}
-    assert list(coalesce(log)) == [text_start("a"), whole, text_delta("b", "4"), text_end("b")]
-    assert list(coalesce(log[:-1]))[-1] == text_delta("b", "4")
