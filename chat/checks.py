@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from math import isfinite
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -159,13 +160,38 @@ def check_prices(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
     ]
 
 
+# With 0 each turn would fail, each reader be dropped, each request fail, or something ask without a pause.
+NEVER_ZERO = {
+    "LEASE_SECONDS",
+    "LISTEN_CHECK_SECONDS",
+    "STALL_SECONDS",
+    "KEEP_ALIVE_SECONDS",
+    "ACCESS_CHECK_SECONDS",
+    "SLOW_READER_SECONDS",
+    "DB_THREADS",
+}
+
+
+@checks.register("chat")
+def check_numbers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    numbers = {name: conf.get(name) for name, default in conf.DEFAULTS.items() if type(default) in (int, float)}
+    return [
+        checks.Error(
+            f"CHAT_{name} = {value!r} is no number {'above 0' if name in NEVER_ZERO else 'of 0 or more'}.",
+            hint="See docs/settings.md: where 0 means that there is no bound, it says so.",
+            id="chat.E020",
+        )
+        for name, value in numbers.items()
+        if type(value) not in (int, float)
+        or not (value > 0 if name in NEVER_ZERO else value >= 0)
+        or not isfinite(value)
+        or ("QUOTA" in name and type(value) is float)  # counted in whole numbers
+    ]
+
+
 @checks.register("chat")
 def check_quotas(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    found: list[checks.CheckMessage] = [
-        checks.Error(f"CHAT_{name} = {conf.get(name)!r} is no number of 0 or more.", id="chat.E020")
-        for name in ("QUOTA_TOKENS_A_DAY", "QUOTA_TURNS_A_MINUTE", "QUOTA_LIVE_TURNS", "QUOTA_TOKENS_RESERVED")
-        if not isinstance(conf.get(name), int) or conf.get(name) < 0
-    ]
+    found: list[checks.CheckMessage] = []
     if path := conf.get("QUOTA_FOR_USER"):
         try:
             if not callable(import_string(path)):
@@ -189,6 +215,25 @@ def check_names(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
 
 
 @checks.register(checks.Tags.database)
+def check_version(
+    app_configs: Sequence[AppConfig] | None, databases: Collection[str] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """As ``check_phase``. Django takes PostgreSQL 14 as well, and leaves out what it does not know without a word: the
+    key of the search, on which each message's trigger rests.
+    """
+    if connection().alias not in (databases or ()) or connection().vendor != "postgresql":
+        return []
+    try:
+        version: int = connection().pg_version  # type: ignore[attr-defined]
+    except DatabaseError:
+        return []  # it is away
+    if version >= OLDEST_POSTGRESQL:
+        return []
+    text = f"The database is PostgreSQL {version // 10_000}, and the chat tables need 15 or newer."
+    return [checks.Error(text, id="chat.E002")]
+
+
+@checks.register(checks.Tags.database)
 def check_phase(
     app_configs: Sequence[AppConfig] | None, databases: Collection[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
@@ -209,4 +254,5 @@ def check_phase(
     return [checks.Error(f"COPILOT_MESSAGES_PHASE = {phase} cannot be: {message}", hint=hint, id="chat.E003")]
 
 
+OLDEST_POSTGRESQL = 150_000  # as PostgreSQL numbers its versions
 PHASES = "One of " + ", ".join(conf.Phase) + "."

@@ -167,6 +167,15 @@ def reads_mirror() -> bool:
 _asked: dict[str, Any] = {}
 
 
+def usual_share_days() -> int:
+    """The days for which a link is good where its maker says nothing: what is set as usual, and no more than may be. 0:
+    until it is revoked.
+    """
+    usual, most = get("SHARE_DAYS"), get("SHARE_MOST_DAYS")
+    days: int = min(usual or most, most or usual)
+    return days
+
+
 def get(name: str) -> Any:
     """The value of ``CHAT_<name>``; KeyError for a name that is not in ``DEFAULTS``."""
     try:

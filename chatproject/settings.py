@@ -78,7 +78,7 @@ def database(url: str) -> dict[str, Any]:
     options: dict[str, Any] = dict(conninfo_to_dict(url))
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": options.pop("dbname"),
+        "NAME": options.pop("dbname", ""),  # without one Django says what is missing, or OPTIONS["service"] names it
         "CONN_MAX_AGE": 0,  # what a pool wants
         "CONN_HEALTH_CHECKS": True,  # without it, each pooled connection fails once after a restart of PostgreSQL
         "OPTIONS": {

@@ -62,7 +62,7 @@ class ShareAdmin(RevokingAdmin[Share]):
         return super().get_queryset(request).defer("thread__metadata", *self.hidden)
 
     def notes(self) -> list[str]:
-        usual, most = (days(conf.get(name)) for name in ("SHARE_DAYS", "SHARE_MOST_DAYS"))
+        usual, most = map(days, (conf.usual_share_days(), conf.get("SHARE_MOST_DAYS")))
         usually = f"A link is good for {usual}" if usual else "A link is good until it is revoked"
         return [
             f"{usually} where its maker says nothing, and {f'for {most} at most' if most else 'for ever if wished'}."

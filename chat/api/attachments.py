@@ -21,6 +21,7 @@ from chat import conf
 from chat.api.views import ChatView, answer
 from chat.errors import BodyTooLarge, InvalidInput, NotFound, UnsupportedType
 from chat.protocol import sanitize
+from chat.protocol.requests import told_length
 from chat.store.attachments import delete_attachment, find_attachment, pieces_of, save_attachment
 from chat.store.crossing import stepwise
 
@@ -38,7 +39,7 @@ class Attachments(ChatView):
 
     def post(self, request: Request) -> HttpResponse:
         """Keep a file (the field ``file`` of a multipart form); ``part`` is what a message says to name it."""
-        if int(request.META.get("CONTENT_LENGTH") or 0) > conf.get("ATTACHMENT_BYTES") + ENVELOPE:
+        if told_length(request.META.get("CONTENT_LENGTH", "")) > conf.get("ATTACHMENT_BYTES") + ENVELOPE:
             raise BodyTooLarge
         file = self._file(request)
         size = file.size or 0

@@ -48,7 +48,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
             "Send a message, ask for another answer or edit; streams the turn. A retry joins the turn there is.",
             STREAM,
             requests.ChatBody,
-            also=(404, 409, 429, 503),
+            also=(403, 404, 409, 429, 503),
         )
     },
     "chat-resume": {

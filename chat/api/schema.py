@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.urls import URLPattern, URLResolver, get_resolver
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from pydantic import BaseModel
@@ -82,7 +83,7 @@ def with_chat(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     components.setdefault("schemas", {}).update(definitions.get("$defs", {}))
     components.setdefault("securitySchemes", {}).update(
         bearer={"type": "http", "scheme": "bearer"},
-        session={"type": "apiKey", "in": "cookie", "name": "sessionid"},
+        session={"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME},
     )
     return result
 

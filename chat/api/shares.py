@@ -26,7 +26,7 @@ class Shares(ChatView):
         days = self.body(ShareBody).days
         most = conf.get("SHARE_MOST_DAYS")
         if days is None:
-            days = conf.get("SHARE_DAYS") or most
+            days = conf.usual_share_days()
         if most and not 0 < days <= most:
             raise InvalidInput("days", f"A link is good for at most {most} days.")
         asker = self.asker()

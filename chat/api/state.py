@@ -2,8 +2,7 @@
 
 ``cursor`` is where the thread's socket is to be joined: before the live turn's first chunk, else behind the last turn
 that has begun; ``0-0`` in a thread without turns. A turn that waits for decisions is among the messages, and what it
-waits for in ``approvals``. ``earlier`` leads to the messages before the first one, if there are
-any.
+waits for in ``approvals``. ``earlier`` leads to the messages before the first one, if there are any.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ from chat.errors import (
 )
 from chat.protocol import sse
 from chat.protocol.decisions import DecisionsBody, decisions_of
-from chat.protocol.requests import ChatBody, checked_name, parse
+from chat.protocol.requests import ChatBody, checked_name, parse, told_length
 from chat.store.crossing import in_thread
 from chat.store.scope import Scope
 from chat.store.threads import find_thread
@@ -236,8 +235,7 @@ async def _serve(
 
 async def _read_body(scope: dict[str, Any], receive: Receive) -> bytes:
     most = conf.get("MAX_BODY_BYTES")
-    length = dict(scope["headers"]).get(b"content-length", b"")
-    if re.fullmatch(rb"\d+", length) and int(length[:20]) > most:
+    if told_length(dict(scope["headers"]).get(b"content-length", b"").decode("latin-1")) > most:
         raise BodyTooLarge
     pieces, size, more = [], 0, True
     while more:
@@ -266,6 +264,7 @@ async def _send_stream(frames: AsyncIterator[bytes], receive: Receive, send: Sen
                 sending, since = True, now()
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
                 sending, since = False, now()
+        sending, since = True, now()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def watch() -> None:

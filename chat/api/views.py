@@ -29,7 +29,7 @@ from chat.access.scopes import scope_of
 from chat.api import errors as wire
 from chat.errors import BodyTooLarge, InvalidInput
 from chat.protocol import sanitize
-from chat.protocol.requests import lenient, parse
+from chat.protocol.requests import lenient, parse, told_length
 from chat.store.scope import Scope
 from chat.store.sql import in_transactions_of_its_own
 
@@ -81,7 +81,7 @@ class ChatView(APIView):
 
     def _bytes(self) -> bytes:
         most = conf.get("MAX_BODY_BYTES")
-        if int(self.request.META.get("CONTENT_LENGTH") or 0) > most:
+        if told_length(self.request.META.get("CONTENT_LENGTH", "")) > most:
             raise BodyTooLarge
         # Not ``body``, which has a bound of Django's own that is meant for forms.
         body: bytes = self.request._request.read(most + 1)

@@ -106,7 +106,7 @@ class ReconcileRun(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     mode = models.CharField(max_length=16, choices=ReconcileMode.choices)
-    # "all", "since <interval>" or "chat <id>".
+    # "all", "since <interval>", "chat <id>, …" or "array behind".
     scope = models.TextField()
     phase = models.CharField(max_length=16)
     chats = models.IntegerField(db_default=0)

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 
 from chat import conf
 from chat.access.logins import ThrottledLogin
+from chat.agents.base import DEMO, agent_path
 from chat.pages.suggestions import DEMO_SUGGESTIONS
 
 SHARE_LABELS = {1: "a day", 7: "a week", 30: "a month", 365: "a year"}
@@ -29,12 +30,11 @@ def conversation(request: HttpRequest, thread_id: UUID | None = None) -> HttpRes
     """One page for every thread: the script reads the id from the address, and the API says whether it
     exists. So this view cannot tell anybody whether another's thread does.
     """
-    is_demo = conf.get("AGENT") == conf.DEFAULTS["AGENT"]
     return render(
         request,
         "chat/conversation.html",
         {
-            "suggestions": DEMO_SUGGESTIONS if is_demo else [],
+            "suggestions": DEMO_SUGGESTIONS if agent_path() == DEMO else [],
             # What the script reads is text: a template would put separators into a number.
             "most_bytes": str(conf.get("ATTACHMENT_BYTES")),
             "attachable": _attachable(),
@@ -54,12 +54,12 @@ def _attachable() -> str:
 
 def _share_days() -> dict[str, Any]:
     """For how many days a link to a thread may be made good, and for how many it usually is."""
-    usual, most = conf.get("SHARE_DAYS"), conf.get("SHARE_MOST_DAYS")
-    days = {*SHARE_LABELS, usual or most} - {0}
+    usual, most = conf.usual_share_days(), conf.get("SHARE_MOST_DAYS")
+    days = {*SHARE_LABELS, usual} - {0}
     choices = [(str(each), SHARE_LABELS.get(each, f"{each} days")) for each in sorted(days) if each <= (most or each)]
-    if not usual and not most:
+    if not usual:
         choices.append(("", "as long as nobody revokes it"))
-    return {"share_days": choices, "share_usual": str(usual or most or "")}
+    return {"share_days": choices, "share_usual": str(usual or "")}
 
 
 class Login(LoginView):

@@ -194,6 +194,13 @@ def validated(value: Any, kind: type[B], at: str) -> B:
         raise InvalidInput(".".join(filter(None, (at, path))) or "body", first["msg"]) from None
 
 
+def told_length(header: str) -> int:
+    """The bytes of the body that is to come, by its Content-Length; 0 where that is missing or no number, as where a
+    server has joined two of them: then the body itself tells.
+    """
+    return int(header[:20]) if header.isascii() and header.isdecimal() else 0
+
+
 def checked_name(value: str, field: str) -> str:
     """A name that came in a URL. Raises InvalidInput."""
     try:

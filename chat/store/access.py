@@ -89,7 +89,7 @@ def policy_problems(*, ask: bool) -> list[str]:
                         user=None,
                     )
             except (DatabaseError, ValueError) as problem:
-                found.append(f"{name}: {str(problem).splitlines()[0]}")
+                found.append(f"{name}: {problem}")
     return found
 
 

@@ -171,7 +171,7 @@ def _decide(scope: Scope, turn: StoredTurn, call: WaitingCall, decision: Decisio
         reason=decision.reason,
         scope_user=scope.user_id,
         channel=THREAD_CHANNEL,
-        thread=turn.thread_id and str(turn.thread_id),
+        thread=turn.thread_id,
     )
     if decided is None:
         (there,) = (one for one in read_calls(turn.pk) if one.pk == call.pk)  # also if this very request decided it
@@ -229,7 +229,7 @@ WITH turn AS (
     UPDATE chat_turns t
        SET status = 'streaming', epoch = epoch + 1, owner = %(owner)s, heartbeat_at = clock_timestamp()
      WHERE t.id = %(turn)s AND t.status = 'awaiting_approval' {{within}}
-    RETURNING *, CASE WHEN thread_id IS NOT NULL THEN pg_notify('{THREAD_CHANNEL}', thread_id::text) END
+    RETURNING *
 ){{quota}}
 SELECT {TURN_COLUMNS}, {message_id("user")} AS user_message_id, {message_id("assistant")} AS assistant_message_id
   FROM turn t

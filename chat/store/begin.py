@@ -9,10 +9,10 @@ from typing import Any, Required, TypedDict, Unpack
 
 from chat.errors import Contention, ThreadBusy, ThreadNotFound, TurnConflict
 from chat.store import turn_news
-from chat.store.messages import BUSY_SQL, CURRENT_CHILD, FRESH
-from chat.store.quotas import Limits, admitted, limits_of, refuse
+from chat.store.messages import BUSY_SQL, FRESH
+from chat.store.quotas import admitted, limits_of, refuse
 from chat.store.scope import WRITABLE_THREAD, Scope
-from chat.store.sql import ATTEMPTS, IntegrityError, Row, encoded, violated
+from chat.store.sql import ATTEMPTS, encoded
 from chat.store.threads import find_thread, require_not_deleted, require_writable, thread_uuid
 from chat.store.turns import THREAD_CHANNEL, TURN_COLUMNS, StoredTurn, find, message_id, stored_turn
 from chat.store.versions import Revision
@@ -62,7 +62,7 @@ def begin_turn(scope: Scope, thread_id: uuid.UUID, turn_id: str, **wanted: Unpac
     statement = BEGIN if revises is None else REVISE[revises.is_edit]
     limits = limits_of(scope.user_id)
     for _ in range(ATTEMPTS if revises is None else 1):  # what is revised may be another version by now
-        made = _made(statement, limits, thread=thread_id, **values)
+        made = admitted(statement, limits, thread=thread_id, **values)
         if made is not None:
             return turn_news.started(stored_turn(made, created=True))
         # Under READ COMMITTED only a new statement sees who was first.
@@ -83,15 +83,6 @@ def begin_turn(scope: Scope, thread_id: uuid.UUID, turn_id: str, **wanted: Unpac
             refuse(scope.user_id, limits)
         # What was in our way ended, or was deleted, between two statements: once more.
     raise Contention
-
-
-def _made(statement: str, limits: Limits | None, **params: Any) -> Row | None:
-    try:
-        return admitted(statement, limits, **params)
-    except IntegrityError as problem:
-        if violated(problem) != CURRENT_CHILD:  # another message came to stand there first
-            raise
-        return None
 
 
 def begin_turn_in(scope: Scope, thread: str, turn_id: str, **wanted: Unpack[Wanted]) -> StoredTurn:

@@ -21,13 +21,7 @@ def own_threads_of(user: Any) -> list[uuid.UUID]:
 
 def hide_threads(user: Any) -> None:
     """Put all threads of a user into the trash, so that their live turns can be ended like those of any such thread."""
-    rows(
-        """
-        UPDATE chat_threads SET deleted_at = clock_timestamp() WHERE owner_id = %(user)s AND deleted_at IS NULL
-        RETURNING id
-        """,
-        user=user,
-    )
+    rows("UPDATE chat_threads SET deleted_at = clock_timestamp() WHERE owner_id = %(user)s", user=user)
 
 
 def erase(user: Any) -> dict[str, int]:
@@ -37,19 +31,14 @@ def erase(user: Any) -> dict[str, int]:
     A run that is still live afterwards finds no turn of its own, and writes nothing.
     """
     report: Counter[str] = Counter()
-    _add(report, rows(ACCESS, user=user))
+    _run(ACCESS, report, user=user)
     for statement in (THREADS, CHATS):
-        while True:
-            with one_transaction():
-                found = rows(statement, user=user, batch=BATCH)
-            _add(report, found)
-            if not found[0]["erased"]:
-                break
+        while _run(statement, report, user=user, batch=BATCH)["erased"]:
+            pass
     with one_transaction():
-        _add(report, rows(TURNS_ELSEWHERE, user=user))
-        _add(report, rows(ELSEWHERE, user=user))
-        _add(report, rows(DECISIONS_ELSEWHERE, user=user))
-        _add(report, rows(ANONYMOUS, user=user))
+        # Titles first: they are known by what was said.
+        for statement in (TITLES_ELSEWHERE, TURNS_ELSEWHERE, ELSEWHERE, DECISIONS_ELSEWHERE, ANONYMOUS):
+            _run(statement, report, user=user)
     sweep_attachments()
     return {name: count for name, count in sorted(report.items()) if name != "erased"}
 
@@ -73,9 +62,11 @@ def is_left(user: Any) -> bool:
     return bool(found and found["is_left"])
 
 
-def _add(report: Counter[str], found: list[Row]) -> None:
-    for name, count in found[0].items():
-        report[name] += count
+def _run(statement: str, report: Counter[str], **params: Any) -> Row:
+    counts = row(statement, **params)
+    assert counts is not None
+    report.update(counts)
+    return counts
 
 
 # Tokens first: what they could still write would be left behind. Files lose their names; their bytes go last.
@@ -87,8 +78,8 @@ links AS (
     DELETE FROM chat_shares WHERE owner_id = %(user)s OR thread_id IN (
         SELECT thread_id FROM chat_messages WHERE author_id = %(user)s) RETURNING id
 ), files AS (
-    UPDATE chat_attachments SET deleted_at = clock_timestamp(), filename = ''
-     WHERE owner_id = %(user)s AND deleted_at IS NULL RETURNING size
+    UPDATE chat_attachments SET deleted_at = coalesce(deleted_at, clock_timestamp()), filename = ''
+     WHERE owner_id = %(user)s RETURNING size
 )
 SELECT (SELECT count(*) FROM tokens) AS tokens, (SELECT count(*) FROM quotas) AS quota_counters,
        (SELECT count(*) FROM opinions) AS feedback, (SELECT count(*) FROM links) AS shares,
@@ -104,7 +95,7 @@ TURNS_AND_LOGS = """
 # foreign keys see to it. They are counted before.
 THREADS = f"""
 WITH doomed AS (
-    SELECT id FROM chat_threads WHERE owner_id = %(user)s ORDER BY id LIMIT %(batch)s FOR UPDATE
+    SELECT id FROM chat_threads WHERE owner_id = %(user)s LIMIT %(batch)s
 ), files AS (
     UPDATE chat_attachments SET deleted_at = coalesce(deleted_at, clock_timestamp()), filename = ''
      WHERE thread_id IN (SELECT id FROM doomed)
@@ -118,7 +109,7 @@ SELECT (SELECT count(*) FROM gone) AS erased, (SELECT count(*) FROM gone) AS thr
 """
 CHATS = f"""
 WITH doomed AS (
-    SELECT id, messages FROM copilot_chats WHERE user_id = %(user)s ORDER BY id LIMIT %(batch)s FOR UPDATE
+    SELECT id, messages FROM copilot_chats WHERE user_id = %(user)s LIMIT %(batch)s
 ), counted AS MATERIALIZED (
     SELECT (SELECT coalesce(sum(CASE jsonb_typeof(messages) WHEN 'array' THEN jsonb_array_length(messages) END), 0)
               FROM doomed)::bigint AS array_elements,
@@ -138,13 +129,28 @@ WITH erased AS (
 )
 SELECT count(*) AS messages_elsewhere FROM erased
 """
-# A turn's id may be the client's own words: it is renamed, and its messages with it.
+# A thread without a name got the beginning of its first message for one: see ``turns.titles``. The next one names it.
+TITLES_ELSEWHERE = r"""
+WITH erased AS (
+    UPDATE chat_threads h SET title = ''
+      FROM chat_messages m
+     CROSS JOIN LATERAL btrim(regexp_replace(chat_search_text(m.parts), '\s+', ' ', 'g')) AS said
+     WHERE m.author_id = %(user)s AND m.thread_id = h.id AND h.title <> ''
+       AND (said = h.title OR (right(h.title, 1) = '…' AND starts_with(said, left(h.title, -1))))
+    RETURNING h.id
+)
+SELECT count(*) AS titles_elsewhere FROM erased
+"""
+# A turn's id may be the client's own words: it is renamed, and its messages with it. So it stands in the log, as does a
+# title: an ended turn's is not needed any more.
 TURNS_ELSEWHERE = """
 WITH theirs AS MATERIALIZED (
-    SELECT id, thread_id, turn_id FROM chat_turns WHERE user_id = %(user)s FOR UPDATE
+    SELECT id, thread_id, turn_id, finished_at FROM chat_turns WHERE user_id = %(user)s FOR UPDATE
 ), messages AS (
-    UPDATE chat_messages m SET turn_id = 'erased-' || theirs.id FROM theirs
+    UPDATE chat_messages m SET turn_id = 'erased-' || theirs.id, metadata = m.metadata - 'turn_id' FROM theirs
      WHERE m.thread_id = theirs.thread_id AND m.turn_id = theirs.turn_id
+), logs AS (
+    DELETE FROM chat_stream_events WHERE turn_id IN (SELECT id FROM theirs WHERE finished_at IS NOT NULL)
 ), erased AS (
     UPDATE chat_turns t SET request = '{}', user_id = NULL, fingerprint = '', turn_id = 'erased-' || t.id
       FROM theirs WHERE t.id = theirs.id RETURNING t.id

@@ -16,13 +16,26 @@ from chat.store import turn_news
 from chat.store.approvals import ASK, LEAVE_UNDECIDED
 from chat.store.copilot import lock_chat, write_answer
 from chat.store.quotas import settlement
-from chat.store.sql import UNAVAILABLE, DatabaseError, encoded, one_transaction, refused_by, row, rows, undone_on_error
+from chat.store.sql import (
+    PATIENCE,
+    UNAVAILABLE,
+    DatabaseError,
+    encoded,
+    one_transaction,
+    refused_by,
+    row,
+    rows,
+    undone_on_error,
+)
 from chat.store.stream_log import CHANNEL, LogRow, news
 from chat.store.turns import THREAD_CHANNEL, StoredTurn
 from chat.store.usage import USAGE_AGAIN, USAGE_COLUMNS, USAGE_VALUES, UsageFigures
 from chat.telemetry import event
 
 logger = logging.getLogger(__name__)
+
+# The most that the mirror's columns hold: those of ``token_usage`` hold more, and an agent may say anything.
+MIRROR_TOKENS = 2**31 - 1
 
 
 class Ended(IntEnum):
@@ -76,9 +89,9 @@ def finalize_assistant_turn(
         "turn": turn.pk,
         "epoch": turn.epoch,
         "status": status.value,
-        "first_seq": log.first_seq if log else 0,
+        "first_seq": log and log.first_seq,
         "last_seq": log.last_seq if log else 0,
-        "chunks": log.lines if log else None,
+        "chunks": log and log.lines,
         "channel": CHANNEL,
         "news": next(iter(news(process, [turn.pk]))),
         "finish_reason": finish_reason,
@@ -148,7 +161,7 @@ def _end_in_thread(
     if replaces:
         with one_transaction():
             # A statement of its own: the next one sees all that was written under the lock before.
-            row("SELECT id FROM chat_threads WHERE id = %(thread)s FOR NO KEY UPDATE", thread=turn.thread_id)
+            row(f"SELECT {PATIENCE} FROM chat_threads WHERE id = %(thread)s FOR NO KEY UPDATE", thread=turn.thread_id)
             found = row(REPLACE_ANSWER.format(more=more), **values)
     else:
         with undone_on_error():
@@ -184,24 +197,29 @@ def _end_in_chat(
             answer = answer_element(str(turn.assistant_message_id), parts, metadata, found["finished_at"])
         tokens = {}
         if usage is not None and usage.source != "missing":
-            tokens = {"tokens_in": usage.prompt_tokens, "tokens_out": usage.completion_tokens}
+            tokens = {
+                "tokens_in": min(usage.prompt_tokens, MIRROR_TOKENS),
+                "tokens_out": min(usage.completion_tokens, MIRROR_TOKENS),
+            }
         write_answer(chat, turn_id=turn.turn_id, answer=answer, **tokens)
     return Ended.YES
 
 
+ENDS = """SET status = %(status)s::varchar, finish_reason = %(finish_reason)s, error_code = %(error_code)s,
+           error_text = %(error_text)s, last_seq = %(last_seq)s,
+           heartbeat_at = CASE WHEN %(status)s::text <> 'awaiting_approval' THEN t.heartbeat_at END,
+           finished_at = CASE WHEN %(status)s::text <> 'awaiting_approval' THEN clock_timestamp() END"""
+# Only a live turn parks: who asks once more, since the answer to the commit was lost, finds it parked already.
+MAY_END = """t.id = %(turn)s AND t.epoch = %(epoch)s AND (t.status = 'streaming' OR (
+               t.status IN ('queued', 'awaiting_approval') AND %(status)s::text <> 'awaiting_approval'))"""
 # The thread's row is locked first, like everywhere: a send that waits for this turn's end in the busy index holds it.
-FINALIZE = """
+FINALIZE = f"""
 WITH thread AS (
     SELECT id FROM chat_threads WHERE id = %(thread)s FOR NO KEY UPDATE
 ), turn AS (
-    UPDATE chat_turns t
-       SET status = %(status)s::varchar, finish_reason = %(finish_reason)s, error_code = %(error_code)s,
-           error_text = %(error_text)s, last_seq = %(last_seq)s,
-           heartbeat_at = CASE WHEN %(status)s::text <> 'awaiting_approval' THEN t.heartbeat_at END,
-           finished_at = CASE WHEN %(status)s::text <> 'awaiting_approval' THEN clock_timestamp() END
+    UPDATE chat_turns t {ENDS}
       FROM thread
-     WHERE t.id = %(turn)s AND t.thread_id = thread.id AND t.epoch = %(epoch)s
-       AND t.status IN ('streaming', 'queued', 'awaiting_approval')
+     WHERE {MAY_END}
     RETURNING t.id, t.thread_id, t.turn_id, t.user_id, t.stop_requested_at IS NOT NULL AS stop_wanted
 ), message AS (
     UPDATE chat_messages m
@@ -214,7 +232,7 @@ WITH thread AS (
     SELECT id, %(first_seq)s, %(last_seq)s, %(chunks)s::text FROM turn WHERE %(chunks)s::text IS NOT NULL
 ), activity AS (
     UPDATE chat_threads SET updated_at = clock_timestamp() WHERE id IN (SELECT thread_id FROM turn)
-){more}
+){{more}}
 SELECT id, stop_wanted, pg_notify(%(channel)s, %(news)s), pg_notify(%(thread_channel)s, thread_id::text),
        EXISTS (SELECT FROM chat_turns q
                 WHERE q.thread_id = turn.thread_id AND q.status = 'queued' AND q.id <> turn.id) AS next_waits
@@ -227,7 +245,7 @@ REPLACE_ANSWER = FINALIZE.replace(
     UPDATE chat_messages o SET is_current = false, updated_at = clock_timestamp()
       FROM turn JOIN chat_messages n
            ON n.thread_id = turn.thread_id AND n.turn_id = turn.turn_id AND n.role = 'assistant'
-     WHERE o.thread_id = turn.thread_id AND o.id > coalesce(n.parent_id, 0) AND o.id <> n.id
+     WHERE o.thread_id = turn.thread_id AND o.id > coalesce(n.parent_id, 0)
        AND o.is_current AND o.deleted_at IS NULL
     RETURNING o.id
 ), message AS (""",
@@ -241,19 +259,15 @@ WITH_USAGE = f""", usage AS (
     SELECT turn.id, message.id, turn.thread_id, turn.user_id, {USAGE_VALUES}
       FROM turn LEFT JOIN message ON true{USAGE_AGAIN})"""
 # Behind ``lock_chat``, which is a statement of its own: it locks the chat before the turn, like everybody.
-FINALIZE_IN_CHAT = """
+FINALIZE_IN_CHAT = f"""
 WITH turn AS (
-    UPDATE chat_turns t
-       SET status = %(status)s::varchar, finish_reason = %(finish_reason)s, error_code = %(error_code)s,
-           error_text = %(error_text)s, last_seq = %(last_seq)s,
-           heartbeat_at = CASE WHEN %(status)s::text <> 'awaiting_approval' THEN t.heartbeat_at END,
-           finished_at = CASE WHEN %(status)s::text <> 'awaiting_approval' THEN clock_timestamp() END
-     WHERE t.id = %(turn)s AND t.epoch = %(epoch)s AND t.status IN ('streaming', 'awaiting_approval')
+    UPDATE chat_turns t {ENDS}
+     WHERE {MAY_END}
     RETURNING t.id, t.copilot_chat_id, t.user_id, t.finished_at, t.stop_requested_at IS NOT NULL AS stop_wanted
 ), log AS (
     INSERT INTO chat_stream_events (turn_id, first_seq, last_seq, chunks)
     SELECT id, %(first_seq)s, %(last_seq)s, %(chunks)s::text FROM turn WHERE %(chunks)s::text IS NOT NULL
-){more}
+){{more}}
 SELECT finished_at, stop_wanted, pg_notify(%(channel)s, %(news)s) FROM turn
 """
 WITH_USAGE_IN_CHAT = f""", usage AS (

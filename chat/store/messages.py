@@ -12,7 +12,7 @@ from chat.errors import Contention, MessageNotFound, TurnNotFound
 from chat.models import BUSY, ENDED
 from chat.protocol.usage import COUNTS
 from chat.store.scope import VISIBLE_THREAD, WRITABLE_THREAD, Scope
-from chat.store.sql import ATTEMPTS, IntegrityError, encoded, row, rows, undone_on_error, violated
+from chat.store.sql import ATTEMPTS, encoded, row, rows
 from chat.store.threads import require_writable
 from chat.store.turns import StoredTurn
 from chat.store.usage import USAGE_COLUMNS, USAGE_VALUES, UsageFigures
@@ -20,8 +20,6 @@ from chat.store.usage import USAGE_COLUMNS, USAGE_VALUES, UsageFigures
 BUSY_SQL = ", ".join(f"'{status.value}'" for status in BUSY)
 ENDED_SQL = ", ".join(f"'{status.value}'" for status in ENDED)
 
-# Of what follows a message, one is current.
-CURRENT_CHILD = "chat_messages_current_child_key"
 # A statement that waits for a thread's lock goes on with what it saw before. Every change of a thread's messages moves
 # its ``updated_at``, of which the lock gives the newest: where the two differ, the statement is to be sent once more.
 FRESH = "thread.updated_at = (SELECT seen.updated_at FROM chat_threads seen WHERE seen.id = thread.id)"
@@ -113,7 +111,7 @@ def append_message(
         conflict="DO NOTHING",
     )
     if usage is not None and role == "assistant":
-        _append_usage(scope, thread_id, turn_id, usage)
+        _append_usage(thread_id, turn_id, usage)
     return message
 
 
@@ -131,7 +129,7 @@ def _insert(
     # The thread's row is locked first, as every writer of a thread does: no deadlock, and no write into a thread
     # that is being deleted. The row that is there already shows only to a second statement, and may be gone by then.
     for _ in range(ATTEMPTS):
-        made = behind_the_last(
+        made = row(
             f"""
             WITH thread AS (
                 SELECT id, updated_at FROM chat_threads WHERE id = %(thread)s AND {WRITABLE_THREAD} FOR NO KEY UPDATE
@@ -178,19 +176,6 @@ def _insert(
     raise Contention
 
 
-def behind_the_last(statement: str, **params: Any) -> dict[str, Any] | None:
-    """Run a statement that puts a message behind the last one; None where another message came to stand there first,
-    which a statement that waited for the thread's lock does not see.
-    """
-    try:
-        with undone_on_error():
-            return row(statement, **params)
-    except IntegrityError as problem:
-        if violated(problem) != CURRENT_CHILD:
-            raise
-        return None
-
-
 def _require_own_turn(scope: Scope, thread_id: uuid.UUID, turn_id: str | None) -> None:
     if not row(
         """
@@ -204,21 +189,19 @@ def _require_own_turn(scope: Scope, thread_id: uuid.UUID, turn_id: str | None) -
         raise TurnNotFound("An assistant message can only be appended to a turn of your own that has begun.")
 
 
-def _append_usage(scope: Scope, thread_id: uuid.UUID, turn_id: str | None, usage: UsageFigures) -> None:
+def _append_usage(thread_id: uuid.UUID, turn_id: str | None, usage: UsageFigures) -> None:
     # One statement: the turn's status and the missing row are looked at where the row is written.
     rows(
         f"""
         INSERT INTO token_usage (turn_id, message_id, thread_id, user_id, {USAGE_COLUMNS})
         SELECT t.id, m.id, t.thread_id, t.user_id, {USAGE_VALUES}
           FROM chat_turns t
-          LEFT JOIN chat_messages m ON m.thread_id = t.thread_id AND m.turn_id = t.turn_id AND m.role = 'assistant'
-         WHERE t.thread_id = %(thread)s AND t.turn_id = %(turn_id)s AND t.user_id = %(scope_user)s
-           AND t.status IN ({ENDED_SQL})
+          JOIN chat_messages m ON m.thread_id = t.thread_id AND m.turn_id = t.turn_id AND m.role = 'assistant'
+         WHERE t.thread_id = %(thread)s AND t.turn_id = %(turn_id)s AND t.status IN ({ENDED_SQL})
         ON CONFLICT DO NOTHING RETURNING id
         """,
         thread=thread_id,
         turn_id=turn_id,
-        scope_user=scope.user_id,
         **usage.parameters(),
     )
 

@@ -61,7 +61,7 @@ def write_conversation(scope: Scope, conversation: Conversation) -> tuple[uuid.U
         there = row(
             """
             SELECT id FROM chat_threads
-             WHERE owner_id = %(scope_user)s AND (client_id = %(name)s OR id = %(original)s) ORDER BY id LIMIT 1
+             WHERE owner_id = %(scope_user)s AND (client_id = %(name)s OR id = %(original)s)
             """,
             scope_user=scope.user_id,
             name=conversation.name,

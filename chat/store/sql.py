@@ -147,7 +147,7 @@ def rows(statement: str, **params: Any) -> list[Row]:
 
 
 def row(statement: str, **params: Any) -> Row | None:
-    """The only row of a statement, or None."""
+    """The first row of a statement, or None."""
     found = rows(statement, **params)
     return found[0] if found else None
 

@@ -9,6 +9,15 @@ from chat.store.messages import BUSY_SQL
 from chat.store.sql import rows
 from chat.store.turns import TURN_COLUMNS, StoredTurn, message_id, stored_turn
 
+# How many turns before one are looked through for those that waited when it began: however long a thread is.
+LOOKED_THROUGH = 200
+OVERTAKEN = """
+SELECT id FROM (
+    SELECT id, coalesce(started_at, finished_at) AS moved_at FROM chat_turns
+     WHERE thread_id = %(thread)s AND id < %(turn)s ORDER BY id DESC LIMIT %(most)s) before
+ WHERE moved_at > (SELECT started_at FROM chat_turns WHERE id = %(turn)s)
+"""
+
 
 def last_turns(threads: Collection[UUID]) -> dict[UUID, int]:
     """The number of each thread's newest turn; 0 where it has none."""
@@ -20,6 +29,15 @@ def last_turns(threads: Collection[UUID]) -> dict[UUID, int]:
         threads=list(threads),
     )
     return {one["thread"]: one["last"] for one in found}
+
+
+def turns_missed(thread: UUID, turn: int) -> list[StoredTurn]:
+    """What a watcher has missed who was at that turn of the thread: what became of it, and the turns that began, were
+    cancelled or came to wait behind it. Their numbers are higher, but of those that it has overtaken: a turn that stops
+    another one (``on_busy: stop``) begins before all that wait.
+    """
+    overtaken = rows(OVERTAKEN, thread=thread, turn=turn, most=LOOKED_THROUGH)
+    return turns_since({thread: turn}, [turn, *(one["id"] for one in overtaken)])
 
 
 def turns_since(positions: Mapping[UUID, int], unended: Collection[int] = ()) -> list[StoredTurn]:

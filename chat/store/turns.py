@@ -137,11 +137,11 @@ def turn_of_answer(scope: Scope, thread_id: uuid.UUID, name: str) -> StoredTurn 
 
 
 def last_position(scope: Scope, thread_id: uuid.UUID) -> tuple[int, int]:
-    """The number and the last chunk (0 while it is live) of the newest turn that has an answer in the thread; (0, 0)
-    where none has.
+    """The number and the last chunk (0 while it is live) of the last turn that has begun in the thread, of those whose
+    answer is there; (0, 0) where none has.
 
-    Turns begin in the order of their numbers: whatever has a higher one is still to come, or never came to run. The
-    messages lead to it, because they have an index for "the last of a thread".
+    The messages lead to it: they are written when a turn begins, and have an index for "the last of a thread". Numbers
+    would not, since a turn that stops another one begins before those that wait.
     """
     found = row(
         f"""

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
-
 from chat.errors import MessageNotFound, ReadOnly, ThreadBusy
 from chat.store.messages import BUSY_SQL, COLUMNS, StoredMessage, stored_message
 from chat.store.scope import VISIBLE_THREAD, WRITABLE_THREAD, Scope
-from chat.store.sql import connection, row, rows
+from chat.store.sql import PATIENCE, one_transaction, row, rows
 from chat.store.turns import THREAD_CHANNEL
 
 
@@ -141,10 +139,10 @@ def restore(scope: Scope, message_id: int) -> uuid.UUID:
     Race: a send to the same thread. Both take its lock, and a turn that is live or waits refuses the restore. Raises
     MessageNotFound; ReadOnly, ThreadBusy, then nothing has changed.
     """
-    with transaction.atomic(using=connection().alias):
+    with one_transaction():
         found = row(
             f"""
-            SELECT chat_threads.id AS thread, {WRITABLE_THREAD} AS may_write
+            SELECT chat_threads.id AS thread, {WRITABLE_THREAD} AS may_write, {PATIENCE}
               FROM chat_messages m JOIN chat_threads ON chat_threads.id = m.thread_id
              WHERE m.id = %(message)s AND m.current_at IS NOT NULL AND m.deleted_at IS NULL AND {VISIBLE_THREAD}
                FOR NO KEY UPDATE OF chat_threads

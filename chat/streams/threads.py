@@ -16,7 +16,7 @@ from uuid import UUID
 from chat.models import TurnStatus
 from chat.store.crossing import in_thread
 from chat.store.sql import UNAVAILABLE
-from chat.store.thread_turns import last_turns, turns_since
+from chat.store.thread_turns import last_turns, turns_missed, turns_since
 from chat.store.turns import StoredTurn
 
 # What comes before an end, within one epoch.
@@ -97,7 +97,7 @@ async def watch(thread: UUID, after: int | None = None, began: asyncio.Event | N
         opened = list(watched.unended.values())
         if after is not None:
             # That turn, too: it may have ended after whoever asks had read it, and before this watch began.
-            opened = await in_thread(turns_since, {thread: after}, [after])
+            opened = await in_thread(turns_missed, thread, after)
         for turn in opened:
             yield turn
         while (changed := await news.get()) is not None:

@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, TypeVar, Unpack
 from uuid import UUID
 
@@ -96,11 +97,14 @@ class Run:
                 tell({"status": outcome.status.value, "code": outcome.error_code})
                 self._closed = True
                 ended = await finish(self.turn, outcome, self.stream, self._draft)
-        except (*UNAVAILABLE, Unavailable):
+        except Exception as problem:
+            name, is_away = type(problem).__name__, isinstance(problem, (*UNAVAILABLE, Unavailable))
             logger.error(
-                "the end of turn %s could not be stored; it is recovered when its lease is out",
+                "the end of turn %s could not be stored (%s); it is recovered when its lease is out",
                 self.turn.pk,
-                extra=self._event("end_not_stored"),
+                name,
+                extra=self._event("end_not_stored", problem=name),
+                exc_info=not is_away,  # else the database refuses it, or a fault of ours
             )
         finally:
             _runs.pop((self.turn.pk, self.turn.epoch), None)
@@ -109,7 +113,9 @@ class Run:
                 close_stream(self.stream, rests=ended in PARKED)
                 if ended == Ended.STOP_WANTED:
                     with suppress(*UNAVAILABLE):  # else the next sweep does
-                        ended = await in_thread(withdraw, self.turn)
+                        # As it is parked: all of its log is of legs of which its usage tells.
+                        parked = replace(self.turn, last_seq=self.stream.last_seq)
+                        ended = await in_thread(withdraw, parked)
                 if ended == Ended.NEXT_WAITS and on_free is not None:
                     on_free(self.turn.conversation)
             else:

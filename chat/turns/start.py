@@ -9,7 +9,7 @@ from typing import Any
 
 from chat import conf
 from chat.agents.models import require_allowed
-from chat.errors import Contention, ServerFull, ThreadBusy
+from chat.errors import Contention, MessageNotFound, ServerFull, ThreadBusy
 from chat.models import TurnStatus
 from chat.protocol.requests import ChatBody, UserMessage, fingerprint, new_user_message
 from chat.store.begin import NewUserMessage, begin_turn_in
@@ -98,13 +98,18 @@ async def _means_stop(scope: Scope, body: ChatBody, busy: int) -> bool:
     return any(isinstance(one, dict) and one.get("id") in names for one in history)
 
 
-def _names_of(scope: Scope, busy: int) -> set[str]:
-    """How a client may call the question of a busy turn."""
+def _names_of(scope: Scope, busy: int) -> list[str]:
+    """How a client may call the question of a busy turn. No set: what stands as an id in its history may be anything,
+    a list as well.
+    """
     turn = read_turn(scope, busy)
     if turn.status == TurnStatus.QUEUED:
-        return {turn.turn_id}
-    asked = read_question(scope, turn)
-    return {turn.turn_id, str(asked.id), asked.client_id or turn.turn_id}
+        return [turn.turn_id]
+    try:
+        asked = read_question(scope, turn)
+    except MessageNotFound:  # another answer where nobody has asked, as an import may begin
+        return [turn.turn_id]
+    return [turn.turn_id, str(asked.id), asked.client_id or turn.turn_id]
 
 
 def _begin(scope: Scope, body: ChatBody, message: UserMessage, *, first: bool = False) -> StoredTurn:

@@ -13,7 +13,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from chat.models import Message, Thread
-from chat.testing.client import Client
+from chat.testing.client import Client, said
 from chat.testing.invariants import assert_invariants
 from tests.folded import assert_shown_is_stored
 from tests.turns.agents import Says
@@ -210,6 +210,16 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read(client: Client
     assert said_less.status == 413
     await client.request("POST", "/api/threads/", {"id": "t1"})
     assert (await client.request("POST", "/api/threads/t1/messages/", b"x" * 1001)).status == 413
+
+
+@pytest.mark.parametrize("length", ["5,5", "five", "-5", "\xb2"])
+async def test_a_length_that_is_no_number_is_nothing_that_was_said(client: Client, length: str) -> None:
+    """A server may hand two headers on, which Django joins."""
+    headers = {"content-length": length}
+    assert (await client.request("POST", "/api/threads/", {"title": "x"}, headers)).status == 201
+    assert (await client.request("POST", "/api/chat", said("t1", "/tokens 1 0"), headers)).status == 200
+    form = {"content-type": "multipart/form-data; boundary=x", **headers}
+    assert (await client.request("POST", "/api/attachments/", b"--x--", form)).status == 400
 
 
 async def test_a_million_keys_cost_about_what_they_weigh(client: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from django.contrib.auth.models import AbstractUser
 from django.core.management import call_command
 from django.db.models import Q
 
-from chat.models import CopilotChat, Message, Thread, Turn
+from chat.access.scopes import scope_of
+from chat.models import Attachment, CopilotChat, Message, Thread, Turn
+from chat.store.attachments import save_attachment
+from chat.store.threads import find_thread
 from chat.testing.client import Client, said
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
@@ -49,6 +53,14 @@ async def conversation(client: Client, thread: str) -> str:
     return answer
 
 
+@sync_to_async
+def attach(user: AbstractUser, thread: str) -> None:
+    """A file of the user's in a thread of theirs."""
+    scope = scope_of(user)
+    kept = save_attachment(scope, BytesIO(b"x"), filename="a", media_type="text/plain", size=1)
+    Attachment.objects.filter(pk=kept["id"]).update(thread=find_thread(scope, thread))
+
+
 async def copilot_chat(client: Client, message: str = "m1") -> str:
     body = {"message": "/tokens 1 0", "userMessageId": message, "createNewChat": True}
     sent = await client.request("POST", "/api/copilot/chat", body)
@@ -64,14 +76,15 @@ async def test_what_is_done_to_one_conversation_changes_no_other(
         await conversation(client, "t2"),
         await conversation(other_client, "t1"),
     ]
+    for owner, name in ((user, "t1"), (user, "t2"), (other_user, "t1")):
+        await attach(owner, name)
     chats = [await copilot_chat(client), await copilot_chat(client, "m2"), await copilot_chat(other_client)]
     mine = await Thread.objects.aget(owner=user, client_id="t1")
     threads = [pk async for pk in Thread.objects.exclude(pk=mine.pk).values_list("pk", flat=True)]
     world: tuple[Any, ...] = (threads, chats[1:], [other_user.pk])
     before = await rows_of(*world)
-    assert all(
-        before[name] for name in ("Thread", "Message", "Turn", "TokenUsage", "StreamEvents", "Feedback", "Share")
-    )
+    held = ("Thread", "Message", "Turn", "TokenUsage", "StreamEvents", "Feedback", "Share", "Attachment")
+    assert all(before[name] for name in held)
 
     async def do(method: str, path: str, body: Any = None, status: int = 200) -> Any:
         done = await client.request(method, path, body)

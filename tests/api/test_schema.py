@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -49,6 +51,21 @@ def test_the_schema_misses_no_endpoint_and_no_method() -> None:
     for name, _, view in walk(get_resolver().url_patterns):
         if name in OPERATIONS:
             assert {method.upper() for method in OPERATIONS[name]} == methods_of(view), name
+
+
+async def test_the_schema_names_every_status_that_some_asker_gets(client: Client) -> None:
+    paths = (await schema(client))["paths"]
+    addresses = {
+        name: "/" + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path) for name, path, _ in walk(get_resolver().url_patterns)
+    }
+    untold = {
+        (name, method, status)
+        for name in OPERATIONS
+        for method, case in ENDPOINTS[name].items()
+        for status in astuple(case.rule)
+        if str(status) not in paths[addresses[name]][method.lower()]["responses"]
+    }
+    assert untold == set()
 
 
 async def test_a_stream_is_told_as_one(client: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -116,6 +117,10 @@ async def test_a_link_ends_when_it_is_told_to_and_by_default(client: Client, set
     assert (await shared(client))["expires_at"] is None
     settings.CHAT_SHARE_MOST_DAYS = 7
     assert (await shared(client))["expires_at"]
+    settings.CHAT_SHARE_DAYS = 30  # as it is where only the most is set
+    link = await shared(client)
+    made, end = (datetime.fromisoformat(link[name]) for name in ("created_at", "expires_at"))
+    assert timedelta(days=6.9) < end - made <= timedelta(days=7.1)
     for days in (8, 0, -1, 1e308, "x", True):
         refused = await client.request("POST", "/api/threads/t1/shares/", {"days": days})
         assert (refused.status, refused.json()["error"]["field"]) == (400, "days"), days

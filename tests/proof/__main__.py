@@ -1,18 +1,23 @@
-"""Run the catalogue, and write what came of it: ``python -m tests.proof [--short] [F5 P3 …]``; ``make proof``.
+"""Run the catalogue, and write what came of it: ``python -m tests.proof [--short] [--again] [F5 P3 …]``, or
+``make proof``.
 
 Tests that stand in several rows run once. The exit code is pytest's; the page is written whatever it is, and says so.
-Some rows are no page of the whole: they are printed, or written where ``--page`` says.
+Some rows are no page of the whole: they are printed, or written where ``--page`` says. ``--again`` runs what failed or
+was not reached in the run before, of which ``.data/proof.json`` tells; the page says what that was.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -22,12 +27,15 @@ from tests.proof.report import Outcome, outcomes, page
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = Path("docs") / "proof.md"
+KEPT = ROOT / ".data" / "proof.json"
+AGAIN = " What had failed or not been reached at commit {commit} was run again, the rest not: {tests}."
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__.partition("\n")[0])
     parser.add_argument("rows", nargs="*", help="only these")
     parser.add_argument("--short", action="store_true", help="the short forms, as with every `make test`")
+    parser.add_argument("--again", action="store_true", help="what failed in the run before, or was not reached")
     parser.add_argument("--page", type=Path, help=f"where the table goes; that of all rows: {WHOLE}")
     parser.add_argument("--at-once", default="2", help="how many files are tried at a time")
     chosen = parser.parse_args()
@@ -36,17 +44,46 @@ def main() -> int:
         parser.error(f"no such rows: {', '.join(sorted(unknown))}")
     rows = [row for row in CATALOGUE if not chosen.rows or row.name in chosen.rows]
     begun = time.monotonic()
-    code, found = run(rows, short=chosen.short, at_once=chosen.at_once)
+    form = "short" if chosen.short else "long"
+    kept = json.loads(KEPT.read_text()) if chosen.again else {"form": form, "outcomes": []}
+    if kept["form"] != form:
+        parser.error(f"the run before had the {kept['form']} forms")
+    before = [Outcome(**one) for one in kept["outcomes"]]
+    tests = unsettled(named_in(rows), before)
+    code, found = run(tests, short=chosen.short, at_once=chosen.at_once)
+    found += [one for one in before if not any(one.of(test) for test in tests)]
+    commit = git("rev-parse", "--short", "HEAD") + (" with changes" if git("status", "--porcelain") else "")
+    KEPT.parent.mkdir(exist_ok=True)
+    KEPT.write_text(json.dumps({"form": form, "commit": commit, "outcomes": [asdict(one) for one in found]}))
     about = {
         "rows": f"Only {', '.join(row.name for row in rows)}" if chosen.rows else "All rows",
-        "form": "short" if chosen.short else "long",
-        "commit": git("rev-parse", "--short", "HEAD") + (" with changes" if git("status", "--porcelain") else ""),
+        "form": form,
+        "commit": commit,
         "python": platform.python_version(),
         "cores": str(os.cpu_count()),
         "minutes": f"{(time.monotonic() - begun) / 60:.0f}",
+        "again": AGAIN.format(commit=kept["commit"], tests=", ".join(tests) or "nothing") if chosen.again else "",
     }
     hand_on(page(rows, found, about), page_of(chosen.page, chosen.rows))
     return code
+
+
+def named_in(rows: Iterable[Row]) -> list[str]:
+    """What these rows name: folders, files and functions, but none that is in another."""
+    tests = sorted({test for row in rows for test in row.tests})
+    wider = {test for test in tests if "::" not in test}
+    return [test for test in tests if test in wider or test.partition("::")[0] not in wider]
+
+
+def unsettled(tests: Sequence[str], before: Sequence[Outcome]) -> list[str]:
+    """Of these tests the functions that failed in a run before, and what had nothing to show in it."""
+    found = []
+    for test in tests:
+        mine = [one for one in before if one.of(test)]
+        failed = sorted({one.path for one in mine if one.result == "failed"})
+        tried = any(one.result == "passed" for one in mine)
+        found += failed or ([] if tried else [test])
+    return found
 
 
 def page_of(asked: Path | None, rows: list[str]) -> Path | None:
@@ -62,20 +99,19 @@ def hand_on(told: str, path: Path | None) -> None:
         print(f"{path} is written.")
 
 
-def run(rows: list[Row], *, short: bool, at_once: str) -> tuple[int, list[Outcome]]:
-    """Run the tests of these rows with pytest; its first exit code that is not 0, and what came of each test.
+def run(tests: Sequence[str], *, short: bool, at_once: str) -> tuple[int, list[Outcome]]:
+    """Run these tests with pytest; its first exit code that is not 0, and what came of each test.
 
     What is marked ``calm`` runs first and beside nothing: it measures what the machine gives it.
     """
-    tests = sorted({test for row in rows for test in row.tests})
-    wider = {test for test in tests if "::" not in test}
-    once = [test for test in tests if test in wider or test.partition("::")[0] not in wider]
+    if not tests:
+        return 0, []
     environment = os.environ | ({} if short else {"PROOF": "long"})
     codes, found = [], []
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "told.xml"
         for chosen in (["-m", "calm"], ["-m", "not calm", "-n", at_once, "--dist", "loadfile"]):
-            command = [sys.executable, "-m", "pytest", *chosen, f"--junitxml={told}", *once]
+            command = [sys.executable, "-m", "pytest", *chosen, f"--junitxml={told}", *tests]
             codes.append(subprocess.run(command, cwd=ROOT, env=environment).returncode)
             found += outcomes(told)
             told.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ TITLES = {"P": "What is promised", "F": "What may break", "A": "What may be trie
 TOLD = """# Proof
 
 Written by `make proof`, which runs the tests of `tests/proof/catalogue.toml`: what DESIGN promises, and what is done to
-the promises. {rows}, {form} form, commit {commit}, Python {python}, {cores} cores, {minutes} minutes.
+the promises. {rows}, {form} form, commit {commit}, Python {python}, {cores} cores, {minutes} minutes.{again}
 """
 
 
@@ -26,6 +26,11 @@ class Outcome:
     function: str
     result: str  # passed, failed or skipped
     seconds: float
+
+    @property
+    def path(self) -> str:
+        """As pytest is told of it: all of its parameters."""
+        return f"{self.module.replace('.', '/')}.py{self.function and '::'}{self.function}"
 
     def of(self, test: str) -> bool:
         """Whether ``test``, a folder, a file or one function of it, names this one."""

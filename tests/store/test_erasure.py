@@ -3,28 +3,51 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.models import Q
 from django.utils import timezone
 
 from chat.access.scopes import scope_of
-from chat.models import Message, Thread, TokenUsage, TranscriptView, Turn
+from chat.models import (
+    Attachment,
+    CopilotChat,
+    Message,
+    QuotaCounter,
+    SearchEntry,
+    StreamEvents,
+    Thread,
+    TokenUsage,
+    TranscriptView,
+    Turn,
+)
 from chat.store.approvals import read_calls
 from chat.store.attachments import save_attachment, storage
+from chat.store.erasure import CHATS, THREADS, is_left, own_threads_of
 from chat.store.feedback import give_feedback
 from chat.store.shares import create_share
+from chat.store.sql import rows
 from chat.store.threads import find_thread
 from chat.store.tokens import create_token
 from chat.testing.client import Client
-from tests.factories import ApprovalFactory, MessageFactory, ThreadFactory, TurnFactory
+from tests.factories import (
+    ApprovalFactory,
+    MessageFactory,
+    ThreadFactory,
+    TurnFactory,
+    UsageFactory,
+    UserFactory,
+)
 from tests.folded import assert_log_is_stored
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
@@ -122,6 +145,13 @@ async def test_nothing_of_an_erased_user_is_found_anywhere(
         "copilot_chats",
     } <= set(before)
     used = await TokenUsage.objects.acount()
+    theirs = Turn.objects.filter(Q(thread__owner=user) | Q(copilot_chat__user=user))
+    counted = {
+        "turns": await theirs.acount(),
+        "log_rows": await StreamEvents.objects.filter(turn__in=theirs).acount(),
+        "messages": await Message.objects.filter(thread__owner=user).acount(),
+        "search_entries": await SearchEntry.objects.filter(thread__owner=user).acount(),
+    }
     await sync_to_async(call_command)("erase_user", user.get_username(), "--json")
     report = json.loads(capsys.readouterr().out)
     assert await sync_to_async(found)() == {}
@@ -131,6 +161,7 @@ async def test_nothing_of_an_erased_user_is_found_anywhere(
     assert await TokenUsage.objects.acount() == used
     assert not await TokenUsage.objects.filter(user=user).aexists()
     expected = {"threads": 2, "copilot_chats": 1, "attachments": 1, "attachment_bytes": 13, "shares": 2, "feedback": 1}
+    expected |= counted
     assert {name: report[name] for name in expected} == expected
     assert (report["tokens"], report["messages_elsewhere"], report["turns_elsewhere"]) == (2, 1, 1)
     assert report["usage_kept"] == used - 1
@@ -164,6 +195,8 @@ def test_nobody_has_approved_what_a_turn_waits_with_when_the_approved_input_is_e
     allowed = ApprovalFactory.create(**decided, status="approved", reason=PLANTED)
     said = ApprovalFactory.create(**decided, kind="output", status="answered", output={"zone": PLANTED})
     failed = ApprovalFactory.create(**decided, kind="output", status="answered", error_text=PLANTED)
+    ended = {"turn": TurnFactory.create(), "decided_by": user, "decided_at": timezone.now()}
+    done = ApprovalFactory.create(**ended, status="approved", changed_input={"to": PLANTED})
     call_command("erase_user", user.get_username())
     assert found() == {}
     told = {call.pk: (call.status, call.error) for call in read_calls(waiting.pk)}
@@ -173,20 +206,90 @@ def test_nobody_has_approved_what_a_turn_waits_with_when_the_approved_input_is_e
         said.pk: ("answered", "[erased]"),
         failed.pk: ("answered", "[erased]"),
     }
+    assert [call.status for call in read_calls(done.turn_id)] == ["approved"], "which has run, with that input"
 
 
 def test_a_file_that_the_storage_keeps_is_told_and_keeps_the_account(user: AbstractUser, tmp_path: Path) -> None:
-    content = BytesIO(PLANTED.encode())
-    key = save_attachment(scope_of(user), content, filename="x", media_type="text/plain", size=13)["key"]
-    (tmp_path / key).unlink()
-    (tmp_path / key / "in the way").mkdir(parents=True)
+    told = {"filename": PLANTED, "media_type": "text/plain", "size": 13}
+    mate = UserFactory.create()  # who has attached a file in the user's thread
+    kept = [save_attachment(scope_of(owner), BytesIO(PLANTED.encode()), **told) for owner in (user, user, mate)]
+    deleted, _, theirs = (Attachment.objects.filter(pk=one["id"]) for one in kept)
+    deleted.update(deleted_at=timezone.now())
+    theirs.update(thread=ThreadFactory.create(owner=user))
+    for one in kept:
+        (tmp_path / one["key"]).unlink()
+        (tmp_path / one["key"] / "in the way").mkdir(parents=True)
     with pytest.raises(CommandError, match="Something is left"):
         call_command("erase_user", user.get_username(), "--delete-account")
     assert get_user_model().objects.filter(pk=user.pk).exists()
-    (tmp_path / key / "in the way").rmdir()
+    assert found() == {}, "not even their names"
+    for one in kept:
+        (tmp_path / one["key"] / "in the way").rmdir()
     call_command("erase_user", user.get_username(), "--delete-account")
+    assert not Attachment.objects.exists()
     assert files() == []
     assert not get_user_model().objects.filter(pk=user.pk).exists()
+
+
+def everything() -> dict[tuple[str, Any], dict[str, Any]]:
+    """Every row of ours, but for what triggers make of them."""
+    models = [model for model in apps.get_app_config("chat").get_models() if model is not SearchEntry]
+    return {(model.__name__, row[model._meta.pk.attname]): row for model in models for row in model.objects.values()}
+
+
+def test_what_others_have_said_and_made_stays_as_it_is(user: AbstractUser, other_user: AbstractUser) -> None:
+    theirs, beside = ThreadFactory.create(owner=other_user), ThreadFactory.create(owner=other_user)
+    said: dict[tuple[Thread, str], list[Any]] = {}
+    for thread, who, turn_id in ((theirs, user, "a"), (theirs, other_user, "b"), (beside, other_user, "a")):
+        turn = TurnFactory.create(thread=thread, user=who, turn_id=turn_id, request={"a": 1})
+        asked = MessageFactory.create(thread=thread, author=who, turn_id=turn_id)
+        answer = MessageFactory.create(thread=thread, turn_id=turn_id, role="assistant", parent=asked)
+        usage = UsageFactory.create(turn=turn, message=answer)
+        said[thread, turn_id] = [turn, asked, answer, usage]
+    decided = {"status": "approved", "changed_input": {"to": "me"}, "decided_at": timezone.now()}
+    ApprovalFactory.create(turn=turn, decided_by=other_user, **decided)
+    CopilotChat.objects.create(user=other_user)
+    QuotaCounter.objects.create(user=other_user, day=timezone.now().date(), tokens=5)
+    TranscriptView.objects.create(viewer=other_user, kind="thread", seen="x")
+    create_token(other_user.get_username())
+    create_share(scope_of(other_user), beside.pk, None)
+    give_feedback(scope_of(other_user), answer.pk, "up", "")
+    save_attachment(scope_of(other_user), BytesIO(b"x"), filename="x", media_type="text/plain", size=1)
+    mine = {ThreadFactory.create(owner=user, deleted_at=deleted_at).pk for deleted_at in (None, timezone.now())}
+    before = everything()
+    assert set(own_threads_of(user.pk)) == mine
+    call_command("erase_user", user.get_username())
+    after = everything()
+    assert before.keys() - after.keys() == {("Thread", pk) for pk in mine}
+    turn, *messages_and_usage = said[theirs, "a"]
+    changed = {key for key in after if after[key] != before[key]}
+    assert changed == {(type(one).__name__, one.pk) for one in (turn, *messages_and_usage)}
+    turn.refresh_from_db()
+    assert (turn.user_id, turn.request, turn.fingerprint, turn.turn_id) == (None, {}, "", f"erased-{turn.pk}")
+
+
+def test_a_user_is_not_gone_while_anything_of_theirs_is_there(user: AbstractUser, other_user: AbstractUser) -> None:
+    makers: list[Callable[[AbstractUser], Any]] = [
+        lambda who: ThreadFactory.create(owner=who),
+        lambda who: CopilotChat.objects.create(user=who),
+        lambda who: MessageFactory.create(author=who),
+        lambda who: Attachment.objects.create(owner=who, key=f"of {who.pk}", size=0),
+    ]
+    for make in makers:
+        make(other_user)
+        one = make(user)
+        assert is_left(user.pk)
+        one.delete()
+        assert not is_left(user.pk)
+
+
+def test_what_a_user_has_made_is_erased_some_at_a_time(user: AbstractUser) -> None:
+    for _ in range(3):
+        ThreadFactory.create(owner=user)
+        CopilotChat.objects.create(user=user)
+    for statement in (THREADS, CHATS):
+        erased = [rows(statement, user=user.pk, batch=2)[0]["erased"] for _ in range(3)]
+        assert erased == [2, 1, 0]
 
 
 async def test_a_live_turn_writes_nothing_after_its_user_is_erased(client: Client, user: AbstractUser) -> None:

@@ -25,7 +25,7 @@ from chat.store.usage import UsageFigures
 from chat.testing.invariants import assert_invariants
 from tests.factories import UserFactory
 from tests.races import race
-from tests.store.test_turns import begin, finish, text
+from tests.store.test_turns import finish, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -170,6 +170,7 @@ def test_tokens_are_reserved_by_live_turns_and_settled_at_their_end(asker: Scope
     told = refusal(asker)
     assert told["used"] == 5030
     assert told["resets_at"].time() == datetime.min.time()
+    assert told["resets_at"] > datetime.now(UTC)
     assert 0 < told["retry_after"] <= 24 * 3600
     passed(days=1)
     finish(send(asker, "tomorrow"), usage=UsageFigures(source="reported", total_tokens=7))
@@ -205,7 +206,9 @@ def test_of_several_limits_the_one_that_lasts_longest_is_told(asker: Scope, sett
     settings.CHAT_QUOTA_TOKENS_A_DAY = 10
     turn = send(asker, "one")
     finish(turn, usage=UsageFigures(source="reported", total_tokens=10))
-    assert refusal(asker)["limit"] == "tokens_a_day"
+    told = refusal(asker)
+    assert (told["limit"], told["used"]) == ("tokens_a_day", 10)
+    assert told["resets_at"] is not None, "none are reserved"
     settings.CHAT_QUOTA_TOKENS_A_DAY = 1_000_000
     assert refusal(asker)["limit"] == "turns_a_minute"
 
@@ -222,10 +225,19 @@ def test_other_refusals_come_first(asker: Scope, settings: Any) -> None:
 
 
 def test_users_do_not_use_up_what_others_may(asker: Scope, settings: Any) -> None:
+    other = Scope(UserFactory.create().pk)
+    settings.CHAT_QUOTA_LIVE_TURNS = 2
+    for name in ("deleted by the host", "one"):
+        send(other, name)
+    Thread.objects.filter(client_id="deleted by the host").delete()
     settings.CHAT_QUOTA_LIVE_TURNS = 1
-    send(asker, "mine")
-    send(Scope(UserFactory.create().pk), "theirs")
-    refusal(asker)
+    theirs = QuotaCounter.objects.filter(user=other.user_id)
+    before = list(theirs.values())
+    mine = send(asker, "mine")
+    assert refusal(asker)["used"] == 1
+    finish(mine)
+    assert list(theirs.values()) == before
+    assert refusal(other)["used"] == 1, "of which one was left behind"
 
 
 # Queued turns
@@ -274,6 +286,8 @@ def test_a_place_that_a_deleted_turn_left_taken_is_given_back(asker: Scope, sett
     turn = send(asker, "deleted by the host")
     Thread.objects.all().delete()
     assert QuotaCounter.objects.get().live == [turn.pk]
+    other = Scope(UserFactory.create().pk)
+    send(other, "live")
     send(asker, "next")
     refusal(asker)
 
@@ -294,23 +308,6 @@ def test_a_turn_that_began_before_there_were_quotas_holds_no_place(asker: Scope,
 def test_without_quotas_nothing_is_counted(asker: Scope) -> None:
     finish(send(asker, "thread"))
     assert not QuotaCounter.objects.exists()
-
-
-# What it costs, and the hook
-
-
-def test_quotas_add_no_statement_to_the_begin_nor_to_the_end_of_a_turn(
-    asker: Scope, settings: Any, django_assert_num_queries: Any
-) -> None:
-    thread = open_thread(asker, "conversation")
-    for quotas in (0, 5):
-        settings.CHAT_QUOTA_LIVE_TURNS = settings.CHAT_QUOTA_TURNS_A_MINUTE = quotas
-        with django_assert_num_queries(1):
-            turn = begin(asker, thread, f"turn {quotas}")
-        with django_assert_num_queries(1):
-            finish(turn)
-        with django_assert_num_queries(2):
-            send(asker, f"new {quotas}")
 
 
 def for_user(user_id: Any, limits: Limits) -> Limits:

@@ -23,7 +23,7 @@ from chat.store.scope import Scope
 from chat.store.stream_log import LogRow, append
 from chat.store.threads import open_thread
 from chat.testing.invariants import assert_invariants
-from tests.races import race
+from tests.races import backend_pid, race, waits
 from tests.store.test_turns import ANSWER, begin, finish, text
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
@@ -167,9 +167,8 @@ def test_an_append_and_a_heartbeat_lock_the_turns_of_a_process_in_one_order(aske
     pids: Queue[int] = Queue()
 
     def run(job: Callable[[], Any]) -> int:
+        pids.put(backend_pid())
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid()")
-            pids.put(cursor.fetchone()[0])
             for other in JOINS:
                 cursor.execute(f"SET {other} = {'off' if join not in ('', other) else 'on'}")
         try:
@@ -179,11 +178,6 @@ def test_an_append_and_a_heartbeat_lock_the_turns_of_a_process_in_one_order(aske
                 for other in JOINS:
                     cursor.execute(f"RESET {other}")
             connections.close_all()
-
-    def waits(pid: int) -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0", [pid])
-            return bool(cursor.fetchone()[0])
 
     rows = [LogRow(turn.pk, turn.epoch, 1, [b"{}"]) for turn in turns]
     jobs: list[Callable[[], Any]] = [

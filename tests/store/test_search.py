@@ -38,6 +38,7 @@ def found(asker: Scope, q: str) -> list[str]:
         ("harb", True),
         ("arbour", False),
         ("old harbour", True),
+        ("old h", True),
         ("harbour zoo", False),
         ('"old harbour"', True),
         ('"harbour old"', False),
@@ -108,12 +109,14 @@ def test_pages_have_neither_gaps_nor_repeats(asker: Scope) -> None:
     thread = ThreadFactory.create(owner_id=asker.user_id)
     for number in range(23):
         said(thread, "harbour " * (number % 3 + 1))
-    seen: list[int] = []
-    after = None
-    while hits := search(asker, "harbour", after=after, limit=5):
-        seen += [hit["entry"] for hit in hits]
-        after = HitPosition(hits[-1]["rank"], hits[-1]["entry"])
-    assert len(seen) == len(set(seen)) == 23
+    for join in ("enable_nestloop", "enable_hashjoin"):  # those that might leave a page in its order by themselves
+        rows(f"SET LOCAL {join} = off")
+    seen: list[HitPosition] = []
+    for expected in (5, 5, 5, 5, 3, 0):
+        hits = search(asker, "harbour", after=seen[-1] if seen else None, limit=5)
+        assert len(hits) == expected
+        seen += [HitPosition(hit["rank"], hit["entry"]) for hit in hits]
+    assert seen == sorted(set(seen), key=lambda hit: (hit.rank, hit.entry), reverse=True)
 
 
 def test_a_message_that_makes_no_vector_is_stored_all_the_same(asker: Scope) -> None:
@@ -130,6 +133,7 @@ def test_what_was_said_before_there_was_a_search_is_taken_in(asker: Scope) -> No
         said(thread, "harbour")
     said(thread, "")
     SearchEntry.objects.all().delete()
+    rows("UPDATE chat_messages SET id = 1 WHERE id = (SELECT min(id) FROM chat_messages)")  # the first that may be
     assert found(asker, "harbour") == []
     for _ in range(2):
         call_command("index_search")

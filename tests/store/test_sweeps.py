@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -42,7 +43,9 @@ def test_a_turn_is_overdue_when_a_call_that_it_still_waits_for_is() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_threads_are_purged_some_at_a_time_and_nobody_waits_for_who_purges_others() -> None:
-    threads = sorted(thread.pk for thread in ThreadFactory.create_batch(3, deleted_at="2026-01-01T00:00:00Z"))
+    threads = [uuid.UUID(int=number) for number in (1, 2, 3)]
+    for pk in reversed(threads):
+        ThreadFactory.create(pk=pk, deleted_at="2026-01-01T00:00:00Z")
     kept = ThreadFactory.create(deleted_at=timezone.now())
     theirs, mine = while_held(
         lambda: purge_expired(deleted_days=30, idle_days=0, most=2), lambda: purge_expired(deleted_days=30, idle_days=0)

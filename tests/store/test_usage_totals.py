@@ -49,13 +49,15 @@ def thread(user: Any) -> Thread:
 def test_totals_are_summed_by_day_in_utc_and_only_the_askers_own(asker: Scope, thread: Thread) -> None:
     used(thread, cost_micros=7)
     used(thread, cost_micros=5, cached_tokens=3, source="estimated")
+    used(thread, at=datetime(2026, 11, 1, tzinfo=UTC))
     used(thread, at=datetime(2026, 11, 21, 0, 30, tzinfo=UTC), source="missing")
     used(thread, at=datetime(2026, 10, 31, 23, 59, tzinfo=UTC))
     used(thread, at=datetime(2026, 12, 1, tzinfo=UTC))
     used(ThreadFactory.create())
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL timezone = 'America/New_York'")
-    first, second = ask(asker, "day")
+    earliest, first, second = ask(asker, "day")
+    assert (earliest["day"], earliest["turns"]) == ("2026-11-01", 1)
     assert first == {
         "day": "2026-11-20",
         "turns": 2,
@@ -70,7 +72,7 @@ def test_totals_are_summed_by_day_in_utc_and_only_the_askers_own(asker: Scope, t
     }
     assert (second["day"], second["turns"], second["missing"]) == ("2026-11-21", 1, 1)
     (whole,) = ask(asker)
-    assert (whole["turns"], whole["total_tokens"]) == (3, 45)
+    assert (whole["turns"], whole["total_tokens"]) == (4, 60)
     (nothing,) = ask(asker, model="no such model")
     assert (nothing["turns"], nothing["total_tokens"]) == (0, 0)
 

@@ -60,6 +60,15 @@ async def test_a_reader_that_does_not_read_is_dropped_also_while_nothing_is_said
         assert (await asyncio.wait_for(other.body(), 5)).endswith(b"data: [DONE]\n\n")
 
 
+async def test_a_reader_that_does_not_take_the_very_end_is_dropped_as_soon(client: Client) -> None:
+    chunks = (await client.send("t1", "/tokens 3 0")).chunks()
+    path = f"/api/turns/{chunks[1]['data']['turn']}/stream"
+    async with client.stream("GET", path) as whole:
+        pieces = [piece async for piece in whole.pieces()]
+    async with client.stream("GET", path, takes=len(pieces)) as stuck:
+        assert await asyncio.wait_for(stuck.body(), 5) == b"".join(pieces)
+
+
 async def test_a_reader_that_waits_longer_than_that_for_news_is_not_dropped(client: Client) -> None:
     async with client.stream("POST", "/api/chat", said("t1", f"/tokens 3 {PATIENCE * 2000:.0f}")) as stream:
         assert (await asyncio.wait_for(stream.body(), 5)).endswith(b"data: [DONE]\n\n")

@@ -10,6 +10,7 @@ from asgiref.sync import sync_to_async
 
 from chat.models import TokenUsage, ToolApproval, Turn
 from chat.testing.client import Client, Response
+from chat.testing.held import held_at
 from chat.testing.invariants import assert_database_is_sound
 from tests.folded import assert_shown_is_stored
 from tests.turns.waiting import decide, message_of, parked, pending, repost, responded, whole
@@ -114,12 +115,13 @@ async def test_a_stop_and_an_approval_at_once_have_one_outcome(client: Client, n
 
 
 async def test_a_turn_that_parks_when_its_stop_was_asked_for_is_stopped(client: Client) -> None:
-    """The stop's news comes too late for the run: only the row knows of it."""
-    sending = asyncio.create_task(client.send("t1", "/approve", "m1"))
-    while not await Turn.objects.filter(status="streaming").exclude(owner="").aexists():
-        await asyncio.sleep(0.001)
-    await Turn.objects.aupdate(stop_requested_at="2026-01-01T00:00:00Z")
-    await sending
+    """The stop's news comes too late for the run: only the row knows of it. What the leg has used counts once."""
+    with held_at("park:before") as (reached, released):
+        sending = asyncio.create_task(client.send("t1", "/approve", "m1"))
+        assert await asyncio.to_thread(reached.wait, 10)
+        await Turn.objects.aupdate(stop_requested_at="2026-01-01T00:00:00Z")
+        released.set()
+        await sending
     for _ in range(500):
         turn = await Turn.objects.aget()
         if turn.status == "stopped":
@@ -127,3 +129,5 @@ async def test_a_turn_that_parks_when_its_stop_was_asked_for_is_stopped(client: 
         await asyncio.sleep(0.01)
     await assert_shown_is_stored(await whole(client, turn))
     assert (await ToolApproval.objects.aget()).status == "withdrawn"
+    usage = await TokenUsage.objects.aget()
+    assert (usage.source, len(usage.call_details["calls"])) == ("reported", 1)

@@ -54,6 +54,28 @@ async def test_on_busy_decides(client: Client, on_busy: str | None, status: int)
     assert await Turn.objects.acount() == (2 if status == 200 else 1)
 
 
+async def test_what_stands_as_an_id_in_the_history_sent_along_may_be_anything(client: Client) -> None:
+    async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as stream:
+        await stream.until("text-delta")
+        body = said("t1", "/tokens 2 0", "m2")
+        body["messages"] = [{"id": ["m1"]}, {"id": {}}, {"id": None}, *body["messages"]]
+        refused = await client.request("POST", "/api/chat", body)
+        assert (refused.status, refused.json()["error"]["code"]) == (409, "thread_busy")
+
+
+async def test_an_answer_to_what_nobody_asked_is_busy_like_any_other(client: Client, settings: Any) -> None:
+    """An imported conversation may begin with the assistant's words, of which another version is being made."""
+    settings.CHAT_AGENT = "tests.turns.agents.Stalls"
+    greeting = {"id": "1", "role": "assistant", "parts": [{"type": "text", "text": "Welcome!"}]}
+    thread = {"id": "a", "client_id": "t1", "messages": [greeting]}
+    await client.request("POST", "/api/import/", {"format": "durable-chat", "version": 1, "threads": [thread]})
+    again = {"id": "t1", "messages": [], "trigger": "regenerate-message"}
+    async with client.stream("POST", "/api/chat", again) as stream:
+        await stream.until("text-delta")
+        refused = await client.send("t1", "Hello", "m2")
+        assert (refused.status, refused.json()["error"]["code"]) == (409, "thread_busy")
+
+
 async def test_a_page_gets_all_it_needs_in_one_answer(client: Client) -> None:
     await client.send("t1", "/tokens 2 0", "m0")
     async with client.stream("POST", "/api/chat", said("t1", "/tokens 60 5", "m1")) as stream:
@@ -128,6 +150,26 @@ LOGGED = [
     b'{"type":"text-delta","id":"1","delta":"Half a "}',
     b'{"type":"tool-input-start","toolCallId":"c","toolName":"look"}',
 ]
+
+
+async def test_an_end_that_postgresql_refuses_is_told_and_comes_when_it_is_taken(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(what: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE chat_turns {what}")
+
+    await sync_to_async(refuse)("ADD CONSTRAINT not_today CHECK (status <> 'completed')")
+    try:
+        reading = asyncio.create_task(client.send("t1", "/tokens 2 0", "m1"))
+        while "could not be stored (IntegrityError)" not in caplog.text:
+            await asyncio.sleep(0.01)
+    finally:
+        await sync_to_async(refuse)("DROP CONSTRAINT not_today")
+    assert live_turns() == []
+    await Turn.objects.aupdate(heartbeat_at="2026-01-01T00:00:00Z")
+    assert len(await sync_to_async(recover_expired)()) == 1
+    assert (await assert_shown_is_stored((await reading).chunks())).status == "interrupted"
 
 
 @pytest.mark.parametrize("length", range(len(LOGGED) + 1))

@@ -19,6 +19,7 @@ from chat.store.threads import open_thread
 from chat.store.usage import UsageFigures, settle_usage
 from chat.testing.client import Client, said
 from chat.turns.late_usage import settle
+from tests.factories import UserFactory
 from tests.races import race
 from tests.store.test_turns import begin, finish
 
@@ -188,16 +189,21 @@ def test_the_days_tokens_are_corrected_by_the_difference_and_those_of_another_da
     turns = [begin(asker, open_thread(asker, f"thread {number}")) for number in range(3)]
     for turn in turns:
         finish(turn, usage=ESTIMATE)
-    assert QuotaCounter.objects.get().tokens == 15
+    other = Scope(UserFactory.create().pk)
+    finish(begin(other, open_thread(other, "thread 0")), usage=ESTIMATE)
+    counter = QuotaCounter.objects.filter(user=asker.user_id)
+    assert counter.get().tokens == 15
     assert settle_usage(turns[0].pk, REPORTED)
-    assert QuotaCounter.objects.get().tokens == 110
+    assert counter.get().tokens == 110
+    assert QuotaCounter.objects.get(user=other.user_id).tokens == 5
+    assert TokenUsage.objects.filter(source="estimated").count() == 3, "the others are as they were"
     TokenUsage.objects.filter(turn_id=turns[1].pk).update(
         created_at=TokenUsage.objects.get(turn_id=turns[1].pk).created_at - timedelta(days=1)
     )
     assert settle_usage(turns[1].pk, REPORTED)
-    assert QuotaCounter.objects.get().tokens == 110
+    assert counter.get().tokens == 110
     assert settle_usage(turns[2].pk, UsageFigures(source="reported"))
-    assert QuotaCounter.objects.get().tokens == 105
+    assert counter.get().tokens == 105
 
 
 async def test_another_process_may_bring_them(asker: Scope) -> None:

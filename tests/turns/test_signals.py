@@ -13,8 +13,9 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 
-from chat.models import Message, Turn
+from chat.models import Message, Turn, TurnStatus
 from chat.signals import turn_ended, turn_started
+from chat.store import turn_news
 from chat.store.begin import begin_turn_in
 from chat.store.scope import Scope
 from chat.store.sql import one_transaction
@@ -23,7 +24,8 @@ from chat.store.turn_news import MOST_UNTOLD, receivers_told, started
 from chat.testing.client import Client, said
 from chat.turns import run
 from chatproject.asgi import application
-from tests.store.test_turns import begin
+from tests.store.conversations import wait_behind
+from tests.store.test_turns import begin, finish
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 Heard = list[tuple[str, dict[str, Any]]]
@@ -105,6 +107,31 @@ def test_nobody_hears_of_what_was_rolled_back(user: AbstractUser, heard: Heard) 
             transaction.set_rollback(not committed)
         receivers_told(20)
         assert [what for what, _ in heard] == ["started"] * committed
+
+
+def test_a_turn_is_told_to_have_ended_once_and_one_that_never_began_not_at_all(asker: Scope, heard: Heard) -> None:
+    thread = open_thread(asker, "t1")
+    turn = begin(asker, thread)
+    waiting = wait_behind(asker, thread, "t2")
+    finish(turn, status=TurnStatus.AWAITING_APPROVAL)
+    finish(waiting, status=TurnStatus.STOPPED)
+    for _ in range(2):
+        finish(turn)
+    receivers_told(20)
+    assert [(what, facts["turn"]) for what, facts in heard] == [("started", turn.pk), ("ended", turn.pk)]
+
+
+def test_a_process_whose_receivers_are_not_called_any_more_says_so(
+    asker: Scope, heard: Heard, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The interpreter lets no thread begin anything while it exits."""
+    turn_news._thread().shutdown()
+    try:
+        turn = begin(asker, open_thread(asker, "t1"))
+    finally:
+        turn_news._thread.cache_clear()
+    assert f"turn {turn.pk}: its receivers were not told, the process ends" in caplog.text
+    assert heard == []
 
 
 async def test_a_process_that_ends_lets_its_receivers_hear_of_the_turns_it_ends(client: Client, heard: Heard) -> None:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connection
 
-from chat.models import Message, Thread, Turn
+from chat.models import Message, Thread, Turn, TurnStatus
+from chat.store.begin import NewUserMessage, begin_turn
+from chat.store.finalize import finalize_assistant_turn
+from chat.store.scope import Scope
+from chat.store.threads import open_thread
+from chat.store.usage import UsageFigures
+from chat.store.versions import Revision, current_version, restore
 from chat.testing.client import Client, said
 from chat.testing.invariants import assert_invariants
 from chat.turns.recover import recover_expired
@@ -219,6 +229,42 @@ async def test_a_restore_waits_for_no_live_turn(client: Client) -> None:
         await stream.until("text-delta")
         refused = await client.request("POST", f"/api/messages/{one.pk}/restore/", {})
         assert (refused.status, refused.json()["error"]["code"]) == (409, "thread_busy")
+
+
+@contextmanager
+def behind_the_lock() -> Iterator[set[str]]:
+    """For how long PostgreSQL keeps the lock of a process that sleeps before a statement that changes messages."""
+    kept: set[str] = set()
+
+    def look(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "UPDATE chat_messages" in sql:
+            with context["connection"].connection.cursor() as cursor:
+                kept.add(cursor.execute("SHOW idle_in_transaction_session_timeout").fetchone()[0])
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(look):
+        yield kept
+
+
+def test_a_process_that_sleeps_while_an_answer_takes_its_place_does_not_keep_the_thread_from_others(
+    asker: Scope,
+) -> None:
+    """Whoever recovers its turns would wait for it, and with them all others whose leases that process renews."""
+    thread = open_thread(asker, "t1")
+    words = [{"type": "text", "text": "Hello"}]
+    told: dict[str, Any] = {"request": {}, "user_message": None}
+    first = begin_turn(asker, thread, "m1", fingerprint="", **(told | {"user_message": NewUserMessage(words)}))
+    end = partial(finalize_assistant_turn, status=TurnStatus.COMPLETED, parts=words, metadata={}, usage=UsageFigures())
+    end(first)
+    answer = current_version(asker, thread, None)
+    revised = Revision(answer.id, answer.parent, answer.first_version, answer.turn, is_edit=False)
+    second = begin_turn(asker, thread, "again", fingerprint="", trigger="regenerate", revises=revised, **told)
+    with behind_the_lock() as kept:
+        end(second)
+    assert kept == {"5s"}
+    with behind_the_lock() as kept:
+        restore(asker, answer.id)
+    assert kept == {"5s"}
 
 
 async def test_nobody_sees_or_restores_the_versions_of_somebody_else(client: Client, other_client: Client) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.core.management import call_command
+from django.db import OperationalError
 from django.db.models import F
 
 from chat.models import QuotaCounter, StreamEvents, TokenUsage, ToolApproval, Turn
+from chat.telemetry import commit_observers
 from chat.testing.client import Client
 from chat.testing.invariants import assert_database_is_sound
 from chat.turns import run
@@ -96,6 +98,27 @@ async def test_without_a_limit_a_turn_waits_for_ever(client: Client, settings: A
     await parked(client)
     assert (await ToolApproval.objects.aget()).expires_at is None
     assert await sync_to_async(end_overdue)() == []
+
+
+async def test_a_park_whose_commit_was_not_heard_of_is_asked_for_again_and_changes_nothing(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+
+    def cut(point: str) -> None:
+        if point == "park:after" and not told:
+            told.append(point)
+            raise OperationalError("the connection broke behind the commit")
+
+    commit_observers.append(cut)
+    try:
+        turn, _ = await parked(client)
+    finally:
+        commit_observers.remove(cut)
+    assert told
+    assert "could not be stored" not in caplog.text
+    assert (await decide(client, turn, {"approved": True})).status == 200
+    assert (await assert_shown_is_stored(await whole(client, turn))).status == "completed"
 
 
 async def test_a_waiting_turn_is_nobody_s_to_recover(client: Client) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proof.__main__ import page_of
+from tests.proof.__main__ import named_in, page_of, unsettled
 from tests.proof.catalogue import CATALOGUE, Row
 from tests.proof.report import Outcome, line, page
 
@@ -48,10 +48,34 @@ def test_a_row_holds_when_all_that_it_names_was_run_and_passed() -> None:
     assert "**held**" in line(row, [*passed, Outcome("tests.a", "test_elsewhere", "skipped", 0)])
     other = [Outcome("tests.about", "test_one", "failed", 0), Outcome("tests.b", "test_twofold", "failed", 0)]
     assert "**held**" in line(row, [*passed, *other])
-    about = {"rows": "Only F1", "form": "short", "commit": "c", "python": "3", "cores": "2", "minutes": "1"}
+    about = {
+        "rows": "Only F1",
+        "form": "short",
+        "commit": "c",
+        "python": "3",
+        "cores": "2",
+        "minutes": "1",
+        "again": "",
+    }
     written = page([row], passed, about)
     assert "Only F1, short form, commit c" in written
     assert "## What may break" in written
+
+
+def test_what_failed_and_what_was_not_reached_is_run_again_and_nothing_else() -> None:
+    rows = [
+        Row("F1", "a fault", ("tests/a.py", "tests/b.py::test_two")),
+        Row("P1", "a promise", ("tests/a.py::test_one",)),
+    ]
+    tests = named_in(rows)
+    assert tests == ["tests/a.py", "tests/b.py::test_two"]
+    assert unsettled(tests, []) == tests
+    passed = [Outcome("tests.a", "test_one", "passed", 1), Outcome("tests.b", "test_two", "passed", 1)]
+    assert unsettled(tests, passed) == []
+    assert unsettled(tests, [*passed, Outcome("tests.a", "test_three", "failed", 1)]) == ["tests/a.py::test_three"]
+    assert unsettled(tests, passed[:1]) == ["tests/b.py::test_two"]
+    skipped = Outcome("tests.b", "test_two", "skipped", 0)
+    assert unsettled(tests, [passed[0], skipped]) == ["tests/b.py::test_two"]
 
 
 def test_what_another_command_tries_is_not_said_to_apply_to_nothing() -> None:

@@ -11,10 +11,10 @@ from chat.models import Thread, Turn
 from chat.store.scope import Scope
 from chat.store.turns import read_turn
 from chat.streams.cursors import Cursor
-from chat.testing.client import Client
+from chat.testing.client import Client, said
 from chat.turns.process import end_process
 from chat.ws.telling import REMEMBERED, Telling
-from tests.ws.sockets import socket
+from tests.ws.sockets import chunks_of, socket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 
@@ -41,6 +41,21 @@ async def test_a_socket_keeps_nothing_of_turns_that_are_over(client: Client, ask
     assert len(telling._told) == REMEMBERED
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_socket_that_comes_back_hears_of_a_turn_that_was_overtaken_and_has_run_since(client: Client) -> None:
+    async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as first:
+        await first.until("text-delta")
+        overtaken = asyncio.create_task(client.send("t1", "/tokens 2 0", "m2", on_busy="enqueue"))
+        while not await Turn.objects.filter(turn_id="m2").aexists():
+            await asyncio.sleep(0.01)
+        before = (await client.send("t1", "/tokens 1 0", "m3", on_busy="stop")).chunks()
+    assert (await overtaken).chunks()[-1]["type"] == "finish"
+    read = await Turn.objects.aget(turn_id="m3")
+    assert read.pk > (await Turn.objects.aget(turn_id="m2")).pk
+    async with socket(client, f"/ws/threads/t1/?after={read.pk}-{len(before)}") as tab:
+        heard = await tab.until(turn_id="m2", status="completed")
+    assert chunks_of(heard)[-1]["type"] == "finish"
 
 
 async def test_a_socket_of_a_process_that_ends_is_told_to_come_again(client: Client) -> None:

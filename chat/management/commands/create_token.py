@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
+from chat.management.users import named_user
 from chat.store.tokens import create_token
 
 
@@ -16,8 +16,4 @@ class Command(BaseCommand):
         parser.add_argument("--name", default="", help="what the token is for")
 
     def handle(self, *args: Any, username: str, name: str, **options: Any) -> None:
-        try:
-            token = create_token(username, name)
-        except get_user_model().DoesNotExist:
-            raise CommandError(f"There is no user {username!r}.") from None
-        self.stdout.write(token)
+        self.stdout.write(create_token(named_user(username).get_username(), name))

@@ -25,7 +25,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default=os.environ.get("HOST", "127.0.0.1"))
-        parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "8000")))
+        parser.add_argument("--port", type=int, default=os.environ.get("PORT", "8000"))
         parser.add_argument("--server", choices=sorted(SERVERS), default=getattr(settings, "SERVER", "uvicorn"))
         parser.add_argument("--migrate", action="store_true", help="bring the database up to date first")
         parser.add_argument(
@@ -39,6 +39,9 @@ class Command(BaseCommand):
     def handle(
         self, *args: Any, host: str, port: int, server: str, migrate: bool, demo: str | None, **options: Any
     ) -> None:
+        if server not in SERVERS:  # out of the settings, which the parser does not look at
+            raise CommandError(f"SERVER is {server!r}, and must be one of {', '.join(sorted(SERVERS))}.")
+        application = served_application()
         if demo:
             require_demo_place(anywhere=demo == "anywhere")
         if migrate:
@@ -49,13 +52,26 @@ class Command(BaseCommand):
         if demo:
             make_demo_account()
             self.stdout.write(f"  log in as {DEMO} / {DEMO}; the admin is at {address}admin/")
+        if not settings.DEBUG and (place := getattr(settings, "EMBEDDED_POSTGRES", None)):
+            self.stdout.write(self.style.WARNING(f"  DATABASE_URL names no database: all is kept in {place}"))
         if conf.get("RUNNER") == "worker":
             self.stdout.write("  turns are run by workers: start `manage.py run_turns` beside it")
         self.stdout.write("")
         self.stdout.flush()
-        command = SERVERS[server](host, port, settings.ASGI_APPLICATION.replace(".application", ":application"))
+        command = SERVERS[server](host, port, application)
         # The server takes this process over, and with it the hold on an embedded database.
         os.execv(sys.executable, [sys.executable, "-m", *command])  # noqa: S606
+
+
+def served_application() -> str:
+    """What ASGI_APPLICATION names, as servers want it: the module, a colon and the name in it. Raises CommandError."""
+    module, _, name = str(getattr(settings, "ASGI_APPLICATION", "")).rpartition(".")
+    if not module:
+        raise CommandError(
+            'ASGI_APPLICATION says what is served, and is not set: ASGI_APPLICATION = "mysite.asgi.application", see '
+            "docs/installing.md."
+        )
+    return f"{module}:{name}"
 
 
 def require_demo_place(*, anywhere: bool) -> None:

@@ -1,7 +1,7 @@
 // Where a reader of a thread is: how far it has read each turn, and the cursor from which it goes on.
 
 export class Position {
-  #turn = 0; // the newest turn that began; turns begin in the order of their numbers
+  #turn = 0; // the highest number of a turn that began; what it has overtaken, the server tells behind it
   #seqs = new Map(); // turn -> the last chunk that was read
 
   // The cursor behind which nothing is known yet. `0-0` is before the first turn.
