@@ -165,7 +165,7 @@ class CopilotChatAdmin(ReadOnlyAdmin[CopilotChat]):
         if request.method != "POST" or chat is None or not self.may_reconcile(request):
             raise PermissionDenied
         done = repair_chat(chat.pk)
-        mended = sum((done.found - done.left)[kind] for kind in DRIFT)
+        mended = done.mended.total()
         if done.behind:
             told = "Nothing was changed: its array lacks messages. Run reconcile_messages --from-mirror first."
             self.message_user(request, told, messages.WARNING)
@@ -190,7 +190,7 @@ class CopilotChatAdmin(ReadOnlyAdmin[CopilotChat]):
         allowed = self.may_view(request, CopilotMessage) and phase() != Phase.JSONB
         only_drift = "drift" in request.GET
         offset = as_number(request.GET.get("offset", "")) or 0
-        found = compare([obj.pk], examples=1).counts.get(obj.pk, Counter()) if allowed else Counter()
+        found = compare([obj.pk]).counts.get(obj.pk, Counter()) if allowed else Counter()
         pairs = side_by_side(obj.pk, offset=offset, limit=PAIRS + 1, only_drift=only_drift) if allowed else None
         drifted = any(found[kind] for kind in DRIFT)
         context |= {

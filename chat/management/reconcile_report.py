@@ -48,15 +48,6 @@ class Report(ABC):
         self._begun = time.monotonic()
 
     @property
-    def mended(self) -> Counter[Kind]:
-        """What was found and is no longer so."""
-        return +Counter({kind: self.sum.found[kind] - self.sum.left[kind] for kind in DRIFT})
-
-    @property
-    def is_clean(self) -> bool:
-        return not (+self.sum.left or self.sum.busy or self.sum.behind)
-
-    @property
     def seconds(self) -> float:
         return time.monotonic() - self._begun
 
@@ -108,14 +99,14 @@ class JsonReport(Report):
                 "chats": total.chats,
                 "messages": total.messages,
                 "found": {kind.value: total.found[kind] for kind in Kind},
-                "mended": {kind.value: self.mended[kind] for kind in DRIFT},
+                "mended": {kind.value: self.sum.mended[kind] for kind in DRIFT},
                 "left": {kind.value: total.left[kind] for kind in DRIFT},
                 "rebuilt": total.rebuilt,
                 "busy": total.busy,
                 "behind": total.behind,
                 "locks": locks(total.locked),
                 "examples": [as_json(one) for kind in DRIFT for one in self.examples[kind]],
-                "is_clean": self.is_clean,
+                "is_clean": self.sum.is_clean,
             }
         )
 
@@ -162,7 +153,7 @@ class TextReport(Report):
             if self.mode == ReconcileMode.CHECK and +total.left == Counter({Kind.MISSING: total.left[Kind.MISSING]}):
                 how = ": a run without --check adds what is missing, --repair also brings deleted rows back"
             self.say(self.style.ERROR(f"Drift is left{how}."))
-        elif self.is_clean:
+        elif self.sum.is_clean:
             ending = "The arrays are the mirror." if self.mode == ReconcileMode.FROM_MIRROR else "No drift is left."
             self.say(self.style.SUCCESS(ending if self.mode != ReconcileMode.CHECK else "No drift."))
 
@@ -174,7 +165,7 @@ class TextReport(Report):
         self.say("")
         self.say(f"  {'':<11}{'found':>9}{'mended':>9}{'left':>9}")
         for kind in DRIFT:
-            cells = f"{found[kind]:>9,}{self.mended[kind]:>9,}{left[kind]:>9,}"
+            cells = f"{found[kind]:>9,}{self.sum.mended[kind]:>9,}{left[kind]:>9,}"
             self.say(f"  {kind:<11}{self.style.ERROR(cells) if left[kind] else cells}")
         self.say(
             f"  {Kind.REJECTED:<11}{found[Kind.REJECTED]:>9,}   (elements that are not as they should be: no drift)"

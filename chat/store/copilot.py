@@ -188,7 +188,7 @@ def import_chat(user_id: int, *, title: str, model: str, elements: Sequence[Elem
         assert made is not None
         new: uuid.UUID = made["id"]
         if only:
-            mirror.mirrored(new, lambda: mirror.append(new, elements, place=0, model=model))
+            mirror.mirrored(new, lambda: mirror.append(new, elements, model=model))
         else:
             mirror.mirrored(new, lambda: mirror.copy_array(new))
     return new
@@ -223,7 +223,7 @@ def _insert_before(chat: LockedChat, element: Element, before: str) -> bool:
     if phase() == Phase.MIRROR_ONLY:
         found = row(TOUCH.format(when=f"EXISTS ({MIRROR_ROW})"), chat=chat.id, id=before, marker=before)
     else:
-        found = row(INSERT_BEFORE, chat=chat.id, element=encoded(element), id=before)
+        found = row(INSERT_BEFORE, chat=chat.id, element=encoded(element), id=before, marker=before)
     return found is not None
 
 
@@ -263,8 +263,7 @@ IN_ARRAY = """
      WHERE o.id = %(chat)s AND e.message_id = %(id)s ORDER BY e.idx LIMIT 1"""
 INSERT_BEFORE = f"""
 UPDATE copilot_chats c
-   SET messages = jsonb_insert(c.messages, ARRAY[place.idx::text], %(element)s::jsonb),
-       messages_version = c.messages_version + 1, updated_at = clock_timestamp()
+   SET messages = jsonb_insert(c.messages, ARRAY[place.idx::text], %(element)s::jsonb), {MARKED}
   FROM ({IN_ARRAY}) AS place
  WHERE c.id = %(chat)s
 RETURNING place.idx AS place

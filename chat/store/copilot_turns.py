@@ -104,8 +104,8 @@ def turn_of_stream(scope: Scope, stream_id: str) -> StoredTurn:
 def _write(chat: LockedChat, turn: StoredTurn, said: dict[str, Any]) -> None:
     element = {"id": turn.turn_id, "role": "user", **said, "timestamp": timestamp(turn.created_at)}
     if not write_user_message(chat, element, stream_id=turn.turn_id):
-        last = last_elements(chat.id, 1)
-        if not last or any(last[0].get(key) != element[key] for key in ("id", "role", "content")):
+        (last,) = last_elements(chat.id, 1) or [{}]
+        if any(last.get(key) != element[key] for key in ("id", "role", "content")):
             # What was written is undone with the transaction.
             raise TurnConflict("A message of this chat has this id.", turn_id=turn.turn_id)
 

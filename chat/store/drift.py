@@ -87,7 +87,7 @@ def glance(condition: str, *, after: UUID, limit: int, **params: object) -> list
     return [Glance(**one) for one in found]
 
 
-def compare(chats: Sequence[UUID], *, examples: int) -> Findings:
+def compare(chats: Sequence[UUID], *, examples: int = 1) -> Findings:
     """Everything that is wrong with these chats; at most ``examples`` of each kind of drift and chat are listed, one at
     least.
 
@@ -143,7 +143,7 @@ PAIRS = f"""
            coalesce(e.is_first, false) AS kept,
            CASE WHEN e.message_id IS NOT NULL AND NOT e.is_first THEN 'repeated_id' ELSE e.problem END AS problem,
            m.id AS row_id, m.seq, m.id IS NOT NULL AND m.deleted_at IS NULL AS live,
-           m.id IS NOT NULL AND e.is_first AND NOT {SAME} AS differs
+           NOT {SAME} AS differs
       FROM (SELECT e.*, e.message_id IS NOT NULL
                         AND row_number() OVER (PARTITION BY e.message_id ORDER BY e.idx) = 1 AS is_first
               FROM copilot_elements(c.messages, c.created_at) e) e

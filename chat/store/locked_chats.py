@@ -26,6 +26,7 @@ HELD = 0.03
 # Bytes of arrays, as they are stored, in the first transaction, and the most in any.
 FIRST_BYTES, MOST_BYTES = 128 * 1024, 4 * 1024 * 1024
 ATTEMPTS = 6
+PAUSES = wait_random_exponential(multiplier=0.1, max=2)  # between them
 
 
 class Chat(Protocol):
@@ -43,7 +44,7 @@ def patiently(work: Callable[[], T]) -> T:
     again = Retrying(
         retry=retry_if_exception_type((*UNAVAILABLE, IntegrityError)),
         stop=stop_after_attempt(1 if connection().in_atomic_block else ATTEMPTS),
-        wait=wait_random_exponential(multiplier=0.1, max=2),
+        wait=PAUSES,
         before_sleep=lambda _: None if connection().is_usable() else drop_broken_connections(),
         reraise=True,
     )
@@ -165,6 +166,6 @@ SETTINGS = """
        set_config('idle_in_transaction_session_timeout', '5s', true)
 """
 LOCK = """
-SELECT id, array_behind FROM copilot_chats WHERE id = ANY (%(chats)s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+SELECT id, array_behind FROM copilot_chats WHERE id = ANY (%(chats)s::uuid[]) FOR NO KEY UPDATE
 """
 LOCK_FREE = f"{LOCK} SKIP LOCKED"

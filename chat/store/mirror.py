@@ -44,7 +44,7 @@ def mirrored(chat_id: UUID, write: Callable[[], object]) -> None:
                 # A rollback undoes the settings by itself; the end of a savepoint does not.
                 row(TIMEOUTS, wait=earlier["wait"], work=earlier["work"])
         except DatabaseError as problem:
-            if connection().needs_rollback or not connection().is_usable():
+            if not connection().is_usable():
                 raise  # not the mirror: the whole connection
             name = type(problem).__name__
             told = event("mirror_failed", conversation=chat_id, problem=name)
@@ -57,7 +57,7 @@ def append(
     chat_id: UUID,
     elements: Sequence[dict[str, Any]],
     *,
-    place: int,
+    place: int = 0,
     model: str = "",
     stream_id: str | None = None,
     tokens_in: int | None = None,
@@ -98,7 +98,7 @@ def insert(chat_id: UUID, element: dict[str, Any], *, before: str, **fields: Any
         chat=chat_id,
         before=before,
     )
-    append(chat_id, [element], place=0, **fields)
+    append(chat_id, [element], **fields)
     if found is not None:
         rows(
             "UPDATE copilot_chat_messages SET seq = %(seq)s WHERE chat_id = %(chat)s AND message_id = %(id)s",
@@ -144,7 +144,7 @@ INSERT INTO copilot_chat_messages (chat_id, message_id, seq, role, content, mode
                                    created_at)
 SELECT %(chat)s, given.message_id, next.seq + given.idx, given.role, given.content, nullif(%(model)s, ''),
        %(stream_id)s::text, %(tokens_in)s::int, %(tokens_out)s::int, given.created_at
-  FROM given CROSS JOIN next ORDER BY given.message_id
+  FROM given CROSS JOIN next
 ON CONFLICT (chat_id, message_id) DO UPDATE
    SET {CONTENT}, stream_id = coalesce(EXCLUDED.stream_id, copilot_chat_messages.stream_id),
        tokens_in = coalesce(EXCLUDED.tokens_in, copilot_chat_messages.tokens_in),
@@ -156,7 +156,7 @@ WITH given AS ({GIVEN}), gone AS (
      WHERE m.chat_id = %(chat)s AND NOT EXISTS (SELECT FROM given WHERE given.message_id = m.message_id)
 )
 INSERT INTO copilot_chat_messages (chat_id, message_id, seq, role, content, model, created_at)
-SELECT %(chat)s, message_id, idx, role, content, nullif(%(model)s, ''), created_at FROM given ORDER BY message_id
+SELECT %(chat)s, message_id, idx, role, content, nullif(%(model)s, ''), created_at FROM given
 ON CONFLICT (chat_id, message_id) DO UPDATE SET {CONTENT}, seq = EXCLUDED.seq
 """
 COPY_ARRAY = """

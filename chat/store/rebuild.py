@@ -9,7 +9,7 @@ from uuid import UUID
 
 from chat.store.locked_chats import LockedChats, patiently
 from chat.store.reconcile import Step
-from chat.store.reconcile_range import Range
+from chat.store.reconcile_range import BEFORE_ALL, Range
 from chat.store.sql import rows
 
 
@@ -29,7 +29,7 @@ def rebuild(chosen: Range, *, batch_size: int = 200) -> Iterator[Step]:
     Raises one of ``store.sql.UNAVAILABLE`` when the database stays away.
     """
     locks = LockedChats(also_behind=True)
-    after = UUID(int=0)
+    after = BEFORE_ALL
     while found := patiently(
         partial(rows, NEXT.format(condition=chosen.condition), after=after, limit=batch_size, **chosen.parameters)
     ):

@@ -16,7 +16,7 @@ from uuid import UUID
 from chat.models import ReconcileMode
 from chat.store.drift import DIFF, DRIFT, LISTED, Finding, Findings, Glance, Kind, compare, findings, glance
 from chat.store.locked_chats import LockedChats, patiently
-from chat.store.reconcile_range import Range
+from chat.store.reconcile_range import BEFORE_ALL, Range
 from chat.store.sql import connection, rows
 
 # Transactions side by side while there is no mirror yet, which is most of the work there will ever be: between two of
@@ -41,6 +41,16 @@ class Step:
     rebuilt: int = 0
     locked: list[float] = field(default_factory=list)
 
+    @property
+    def mended(self) -> Counter[Kind]:
+        """Drift that was found and is no longer there."""
+        return +Counter({kind: self.found[kind] - self.left[kind] for kind in DRIFT})
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether no chat is left that drifts, or may."""
+        return not (+self.left or self.busy or self.behind)
+
     def add(self, other: Step) -> Step:
         """Take in what another one tells; returns itself."""
         for each in fields(self):
@@ -57,10 +67,11 @@ def reconcile(chosen: Range, mode: ReconcileMode, *, batch_size: int = 200, exam
     Raises one of ``store.sql.UNAVAILABLE`` when the database stays away.
     """
     locks = LockedChats()
-    after = UUID(int=0)
+    after = BEFORE_ALL
     while seen := patiently(partial(glance, chosen.condition, after=after, limit=batch_size, **chosen.parameters)):
         after = seen[-1].id
-        right = [one for one in seen if one.right]
+        # One that is right, but has failed writes, is counted where they are forgotten.
+        right = [one for one in seen if one.right and (mode == ReconcileMode.CHECK or not one.failed)]
         behind = [one.id for one in seen if one.behind]
         yield Step(len(right) + len(behind), sum(one.elements for one in right), behind=behind)
         if mode == ReconcileMode.CHECK:
@@ -136,8 +147,8 @@ def _mend(chats: Sequence[UUID], *, repair: bool, examples: int) -> Step:
     """Write what is missing in chats that have a mirror, under their locks; ``repair``: everything."""
     found = findings(rows(MEND, chats=list(chats), repair=repair, examples=examples))
     # What was written is looked at again: nobody else is believed, not even the statement above.
-    seen = glance("c.id = ANY (%(chats)s::uuid[])", after=UUID(int=0), limit=len(chats), chats=list(chats))
-    left = compare([one.id for one in seen if not one.right], examples=1)
+    seen = glance("c.id = ANY (%(chats)s::uuid[])", after=BEFORE_ALL, limit=len(chats), chats=list(chats))
+    left = compare([one.id for one in seen if not one.right])
     rows(RESET_FAILURES, chats=sorted(set(chats) - set(left.drifted)))
     return Step(
         len(chats),
@@ -163,7 +174,7 @@ WITH chats AS MATERIALIZED (
       FROM chats c CROSS JOIN LATERAL copilot_elements(c.messages, c.created_at) e
 ), repeated AS MATERIALIZED (
     SELECT chat_id, message_id, min(idx) AS idx FROM elements
-     WHERE message_id IS NOT NULL GROUP BY chat_id, message_id HAVING count(*) > 1
+     GROUP BY chat_id, message_id HAVING count(*) > 1
 ), added AS (
     INSERT INTO copilot_chat_messages (chat_id, message_id, seq, role, content, model, created_at)
     SELECT chat_id, message_id, idx, role, content, model, created_at FROM elements e
@@ -207,7 +218,6 @@ WITH {DIFF}, placed AS (
                 ELSE new_seq END,
            role, content, model, created_at
       FROM to_add
-    ON CONFLICT (chat_id, message_id) DO NOTHING
 ), updated AS (
     UPDATE copilot_chat_messages m
        SET content = CASE WHEN p.differs THEN p.content ELSE m.content END,

@@ -26,8 +26,8 @@ def repair_chat(chat: uuid.UUID) -> Step:
         chats=total.chats,
         messages=total.messages,
         found={kind.value: number for kind, number in total.found.items()},
-        mended={kind.value: total.found[kind] - total.left[kind] for kind in DRIFT},
+        mended={kind.value: total.mended[kind] for kind in DRIFT},
         examples=[],
-        is_clean=not (+total.left or total.busy or total.behind),
+        is_clean=total.is_clean,
     )
     return total

@@ -10,6 +10,9 @@ from uuid import UUID
 
 from chat.store.sql import row, rows
 
+# Of all the ids of chats that there are, none stands in front of it.
+BEFORE_ALL = UUID(int=0)
+
 
 @dataclass(frozen=True, slots=True)
 class Range:

@@ -72,7 +72,7 @@ def last_full_check() -> FullCheck | None:
     found = row(
         """
         SELECT id AS run, mode, is_clean, finished_at FROM copilot_reconcile_runs
-         WHERE scope = 'all' AND mode = ANY (%(modes)s::text[]) AND finished_at IS NOT NULL AND is_clean IS NOT NULL
+         WHERE scope = 'all' AND mode = ANY (%(modes)s::text[]) AND finished_at IS NOT NULL
          ORDER BY finished_at DESC, id DESC LIMIT 1
         """,
         modes=[str(mode) for mode in COUNTED],

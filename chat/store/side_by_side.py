@@ -25,7 +25,7 @@ class Pair:
     kinds: tuple[Kind, ...]
 
 
-def side_by_side(chat: uuid.UUID, *, offset: int = 0, limit: int = 100, only_drift: bool = False) -> list[Pair]:
+def side_by_side(chat: uuid.UUID, *, offset: int, limit: int, only_drift: bool) -> list[Pair]:
     """The pairs of a chat in the array's order, rows without an element where their ``seq`` puts them."""
     with prepared():
         found = rows(PAIRS_OF_CHAT, chats=[chat], offset=offset, limit=limit, only_drift=only_drift)

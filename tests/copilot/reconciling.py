@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import psycopg
 from django.db import connection
 
 from chat.models import CopilotChat, CopilotMessage, ReconcileMode
@@ -55,6 +56,20 @@ def named(step: Step, kind: Kind) -> list[tuple[uuid.UUID, str | None]]:
 
 def rejected(findings: list[Finding]) -> list[tuple[uuid.UUID, int | None, str | None, bool | None]]:
     return sorted((one.chat, one.index, one.problem, one.kept) for one in findings if one.kind == Kind.REJECTED)
+
+
+class Holder:
+    """Somebody who holds a chat's lock, on a connection of their own."""
+
+    def __init__(self, chat: Any) -> None:
+        self.connection = psycopg.connect(database_of_this_test())
+        self.connection.execute("SELECT FROM copilot_chats WHERE id = %s FOR NO KEY UPDATE", [chat])
+
+    def __enter__(self) -> Holder:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.connection.close()
 
 
 def command(*options: str, phase: str = "dual", **environment: str) -> subprocess.CompletedProcess[str]:

@@ -146,7 +146,9 @@ def test_the_timeouts_of_a_best_effort_end_with_it(asker: Scope, settings: Any) 
     assert CopilotMessage.objects.filter(chat=chat).count() == 2
 
 
-def test_a_lost_connection_is_not_taken_for_a_failing_mirror(asker: Scope, settings: Any) -> None:
+def test_a_lost_connection_is_not_taken_for_a_failing_mirror(
+    asker: Scope, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     settings.COPILOT_MESSAGES_PHASE = Phase.DUAL
     chat = chat_with(asker, "u1")
 
@@ -168,6 +170,7 @@ def test_a_lost_connection_is_not_taken_for_a_failing_mirror(asker: Scope, setti
         drop_broken_connections()
     assert array(chat) == ["u1"]
     assert CopilotChat.objects.get().mirror_failures == 0
+    assert "could not be written" not in caplog.text
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -102,7 +102,7 @@ def test_a_bad_element_is_told_and_kept_where_it_can_be(asker: Scope, bad: Any, 
     chat = chat_with(asker, messages=[element("u1"), bad, element("a1")], mirrored=False)
     found = reconciled(INSERT)
     assert rejected(found.listed) == [(chat, 1, problem, kept)]
-    assert assert_mirror_is_right() == 3 if kept else 2
+    assert assert_mirror_is_right() == (3 if kept else 2)
     before = execute("SELECT m::text FROM copilot_chat_messages m ORDER BY seq")
     for mode in (CHECK, INSERT, REPAIR):
         again = reconciled(mode)

@@ -78,6 +78,7 @@ def test_no_run_is_no_full_check() -> None:
 @pytest.mark.parametrize("phase", READS_ARRAY)
 def test_arrays_are_read_only_where_none_lacks_messages(asker: Scope, settings: Any, phase: str) -> None:
     chat_with(asker, "u1")
+    assert refusals(settings, phase) == []
     run()
     assert refusals(settings, phase) == []
     chat_with(asker, "u1", array_behind=True)

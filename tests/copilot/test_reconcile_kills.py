@@ -26,6 +26,7 @@ from tests.copilot.reconciling import (
     CHECK,
     CLEAN,
     REPAIR,
+    Holder,
     arguments,
     assert_mirror_is_right,
     command,
@@ -114,20 +115,6 @@ def test_what_was_committed_is_not_done_again(asker: Scope, monkeypatch: pytest.
     assert (committed[0], committed[1]) == (2, 0)
     monkeypatch.undo()
     assert drift(reconciled(REPAIR)) == {Kind.MISSING: 8 - sum(committed)}
-
-
-class Holder:
-    """Somebody who holds a chat's lock, on a connection of their own."""
-
-    def __init__(self, chat: Any) -> None:
-        self.connection = psycopg.connect(database_of_this_test())
-        self.connection.execute("SELECT FROM copilot_chats WHERE id = %s FOR NO KEY UPDATE", [chat])
-
-    def __enter__(self) -> Holder:
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        self.connection.close()
 
 
 def test_it_does_not_wait_for_ever_for_a_chat_that_somebody_holds(

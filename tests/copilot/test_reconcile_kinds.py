@@ -9,9 +9,11 @@ import psycopg
 import pytest
 from django.contrib.auth.models import AbstractUser
 
-from chat.models import CopilotChat, CopilotMessage
+from chat.models import CopilotChat, CopilotMessage, ReconcileMode
 from chat.store.drift import Kind
-from chat.store.reconcile_range import chats_by_id
+from chat.store.mirror import append
+from chat.store.reconcile import reconcile
+from chat.store.reconcile_range import ALL, chats_by_id, count
 from chat.store.scope import Scope
 from tests.acceptance.cluster import database_of_this_test
 from tests.copilot.chats import chat_with, element, elements, mirror, mirror_row
@@ -141,10 +143,11 @@ def test_rows_that_nothing_is_wrong_with_are_not_written(asker: Scope) -> None:
     chat_with(asker, "u1", "a1", "u2", "a2")
     execute("UPDATE copilot_chat_messages SET content = '{}' WHERE message_id = 'a1'")
     execute("DELETE FROM copilot_chat_messages WHERE message_id = 'u2'")
-    before = execute("SELECT id, ctid, xmin FROM copilot_chat_messages WHERE message_id IN ('u1', 'a2') ORDER BY id")
+    right = """SELECT id, ctid, xmin FROM copilot_chat_messages WHERE message_id IN ('u1', 'a2')
+                UNION ALL SELECT id, ctid, xmin FROM copilot_chats ORDER BY id"""
+    before = execute(right)
     assert left(reconciled(REPAIR)) == CLEAN
-    after = execute("SELECT id, ctid, xmin FROM copilot_chat_messages WHERE message_id IN ('u1', 'a2') ORDER BY id")
-    assert after == before
+    assert execute(right) == before
 
 
 def test_a_missing_row_gets_the_place_of_its_element(asker: Scope) -> None:
@@ -164,6 +167,42 @@ def test_a_missing_row_whose_place_is_taken_goes_to_the_end_and_is_told_to_stand
     assert left(added) == {Kind.MISORDERED: 3}
     assert left(reconciled(REPAIR)) == CLEAN
     assert mirror(chat) == ["u1", "a1", "u2", "a2"]
+
+
+def test_rows_whose_places_are_taken_go_behind_all_others_in_their_order(asker: Scope) -> None:
+    several, far = chat_with(asker, "u1", "u2", "u3"), chat_with(asker, "u1", "u2", "a2")
+    CopilotChat.objects.filter(pk=several).update(messages=elements("u1", "a3", "a1", "a2", "u2", "u3"))
+    CopilotChat.objects.filter(pk=far).update(messages=elements("u1", "a1", "u2", "a2"))
+    execute("UPDATE copilot_chat_messages SET seq = 9 WHERE message_id = 'a2'")
+    reconciled(INSERT)
+    assert mirror(several) == ["u1", "u2", "u3", "a2", "a3", "a1"]
+    assert mirror(far) == ["u1", "u2", "a2", "a1"]
+
+
+def test_the_place_of_a_row_that_is_marked_as_deleted_is_free(asker: Scope) -> None:
+    chat_with(asker, "u1", "a1", "u2")
+    chat = chat_with(asker, "u1", "ghost", "u2")
+    CopilotChat.objects.filter(pk=chat).update(messages=elements("u1", "a1", "u2"))
+    execute("UPDATE copilot_chat_messages SET deleted_at = now() WHERE message_id = 'ghost'")
+    assert left(reconciled(INSERT)) == CLEAN
+    assert mirror(chat) == ["u1", "a1", "u2"]
+
+
+def test_a_repair_leaves_alone_what_no_element_and_no_drift_is_about(asker: Scope) -> None:
+    chat = chat_with(asker, "u1", "a1", "gone", "stranger")
+    CopilotChat.objects.update(messages=[*elements("u1", "a1"), "no object"])
+    execute("UPDATE copilot_chat_messages SET deleted_at = now() WHERE message_id = 'gone'")
+    execute("DELETE FROM copilot_chat_messages WHERE message_id = 'a1'")
+    step = reconciled(REPAIR)
+    assert (drift(step), left(step)) == ({Kind.MISSING: 1, Kind.EXTRA: 1}, CLEAN)
+    assert mirror(chat) == ["u1", "a1"]
+    assert mirror_row(chat, "gone").deleted_at
+
+
+def test_ids_that_one_chat_repeats_are_those_of_another(asker: Scope) -> None:
+    chats = [chat_with(asker, *names, mirrored=False) for names in (("u1", "u1"), ("a1", "a2", "u1"))]
+    assert left(reconciled(INSERT)) == CLEAN
+    assert [mirror(chat) for chat in chats] == [["u1"], ["a1", "a2", "u1"]]
 
 
 def test_a_repair_puts_what_is_missing_in_its_place_at_once(asker: Scope) -> None:
@@ -213,9 +252,10 @@ def test_failures_are_forgotten_where_the_mirror_is_right_afterwards(asker: Scop
     execute("DELETE FROM copilot_chat_messages WHERE chat_id = %s AND message_id = 'a1'", missing)
     execute("UPDATE copilot_chat_messages SET role = 'nobody' WHERE chat_id = %s", changed)
     failures = CopilotChat.objects.filter(mirror_failures__gt=0).values_list("pk", flat=True)
-    reconciled(CHECK)
+    steps = [reconciled(CHECK)]
     assert set(failures.all()) == {right, missing, changed, empty}
-    reconciled(INSERT)
+    steps.append(reconciled(INSERT))
+    assert [(step.chats, step.messages) for step in steps] == [(4, 7), (4, 7)]
     assert set(failures.all()) == {changed}
     reconciled(REPAIR)
     assert not failures.all()
@@ -226,7 +266,7 @@ def test_a_chat_whose_array_lacks_messages_is_left_alone_and_told(asker: Scope) 
     CopilotChat.objects.update(messages=[element("u1")])
     for mode in (CHECK, INSERT, REPAIR):
         step = reconciled(mode)
-        assert step.behind == [chat]
+        assert (step.chats, step.behind) == (1, [chat])
         assert drift(step) == CLEAN
         assert mirror(chat) == ["u1", "a1"]
 
@@ -234,5 +274,37 @@ def test_a_chat_whose_array_lacks_messages_is_left_alone_and_told(asker: Scope) 
 def test_a_run_over_one_chat_touches_no_other(asker: Scope) -> None:
     chats = [chat_with(asker, "u1", mirrored=False) for _ in range(5)]
     step = reconciled(INSERT, chats_by_id(chats[1:3]), batch_size=1)
-    assert (step.chats, step.messages) == (2, 2)
+    assert (step.chats, step.messages, len(step.locked)) == (2, 2, 2)
     assert [len(mirror(chat)) for chat in chats] == [0, 1, 1, 0, 0]
+
+
+def test_a_repair_of_one_chat_mends_no_other(asker: Scope) -> None:
+    chat, _ = (chat_with(asker, "u1", "a1") for _ in range(2))
+    execute("UPDATE copilot_chat_messages SET content = '{}' WHERE message_id = 'a1'")
+    chosen = chats_by_id([chat])
+    step = reconciled(REPAIR, chosen)
+    assert (count(chosen), step.chats, step.messages, drift(step)) == (1, 1, 2, {Kind.CHANGED: 1})
+    assert drift(reconciled(CHECK)) == {Kind.CHANGED: 1}
+
+
+def test_every_chat_and_element_is_counted_once(asker: Scope) -> None:
+    chat_with(asker, "u1", "a1", "u2", mirrored=False)
+    chat_with(asker)
+    for mode in (CHECK, INSERT, REPAIR):
+        step = reconciled(mode)
+        assert (step.chats, step.messages) == (2, 3)
+
+
+@pytest.mark.parametrize("mode", [INSERT, REPAIR])
+def test_what_somebody_else_began_between_the_look_and_the_lock_is_gone_on_with(
+    asker: Scope, mode: ReconcileMode
+) -> None:
+    begun, behind = (chat_with(asker, "u1", "a1", "u2", mirrored=False) for _ in range(2))
+    steps = reconcile(ALL, mode)
+    total = next(steps)
+    append(begun, elements("u1", "a1"))
+    CopilotChat.objects.filter(pk=behind).update(array_behind=True)
+    for step in steps:
+        total.add(step)
+    assert (drift(total), left(total), total.behind) == ({Kind.MISSING: 1}, CLEAN, [behind])
+    assert (mirror(begun), mirror(behind)) == (["u1", "a1", "u2"], [])

@@ -14,8 +14,13 @@ from chat.store.elements import find_element
 from chat.store.scope import Scope
 from chat.store.transcript import read_transcript
 from tests.copilot.chats import chat_with, element, elements
+from tests.copilot.reconciling import execute
 
-pytestmark = [pytest.mark.django_db, pytest.mark.parametrize("phase", list(Phase))]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.usefixtures("bystanders"),
+    pytest.mark.parametrize("phase", list(Phase)),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -39,11 +44,12 @@ def test_the_last_messages_come_first_and_their_predecessors_after_them(asker: S
 
 def test_bad_elements_look_the_same_in_every_phase(asker: Scope) -> None:
     nameless = {"role": "user", "content": "no id"}
-    messages = [None, element("u1"), 7, nameless, element("u1", content="again"), *elements("a1"), {"id": "odd"}]
+    messages = [element("u1"), None, 7, nameless, element("u1", content="again"), *elements("a1"), {"id": "odd"}]
     chat = chat_with(asker, messages=messages)
     assert names(asker, chat)[0] == "u1"
     assert [len(name) > 30 for name in names(asker, chat)] == [False, True, False, False]
     assert names(asker, chat)[2:] == ["a1", "odd"]
+    assert names(asker, chat, limit=4) == names(asker, chat)
     assert '"words of u1"' in read_transcript(asker, chat)[0].content
 
 
@@ -54,9 +60,18 @@ def test_an_element_is_found_by_who_may_see_its_chat(asker: Scope, other_user: A
     assert found["id"] == "u1"
     assert find_element(asker, chat, "u2") is None
     assert find_element(Scope(other_user.pk), chat, "u1") is None
-    CopilotMessage.objects.update(deleted_at="2026-01-01T00:00:00Z")
-    CopilotChat.objects.update(messages=[])
+    CopilotMessage.objects.filter(chat=chat).update(deleted_at="2026-01-01T00:00:00Z")
+    CopilotChat.objects.filter(pk=chat).update(messages=[])
     assert find_element(asker, chat, "u1") is None
+
+
+def test_a_number_that_only_postgresql_holds_costs_no_element(asker: Scope) -> None:
+    chat = chat_with(asker, "u1")
+    execute("UPDATE copilot_chats SET messages = jsonb_set(messages, '{0,n}', '1e400') WHERE id = %s", chat)
+    execute("""UPDATE copilot_chat_messages SET content = content || '{"n": 1e400}' WHERE chat_id = %s""", chat)
+    found = find_element(asker, chat, "u1")
+    assert found
+    assert found["content"] == "words of u1"
 
 
 def test_an_empty_history_is_no_missing_chat(asker: Scope, other_user: Any) -> None:

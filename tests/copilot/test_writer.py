@@ -14,17 +14,13 @@ from chat.errors import ChatBusy, ChatNotFound, MessageNotFound, StaleMessages
 from chat.models import CopilotChat, CopilotMessage
 from chat.store import copilot
 from chat.store.scope import Scope
+from chat.store.sql import rows
 from tests.copilot.chats import array, assert_mirrored, chat_with, element, elements, mirror, mirror_row
 from tests.factories import TurnFactory
+from tests.races import while_held
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bystanders")]
 MIRRORED = [Phase.DUAL, Phase.MIRROR_READS]
-
-
-@pytest.fixture(params=list(Phase))
-def phase(request: pytest.FixtureRequest, settings: Any) -> Phase:
-    settings.COPILOT_MESSAGES_PHASE = request.param
-    return Phase(request.param)
 
 
 def send(asker: Scope, chat: uuid.UUID, message: dict[str, Any], stream_id: str | None = None) -> bool:
@@ -115,6 +111,30 @@ def test_a_turn_without_an_answer_only_clears_its_marker(asker: Scope, phase: Ph
     assert history(chat, phase) == ["u1", "a1"]
 
 
+def test_whatever_is_written_is_activity(asker: Scope, phase: Phase) -> None:
+    chat = chat_with(asker, "u1", "a1")
+    for write in (
+        lambda: send(asker, chat, element("u2")),
+        lambda: send(asker, chat, element("u2")),
+        lambda: end(chat, "u2", None),
+        lambda: send(asker, chat, element("u3")),
+        lambda: end(chat, "u2", element("a2", "assistant")),  # in front of u3
+        lambda: end(chat, "u3", element("a3", "assistant")),
+        lambda: copilot.replace_messages(asker, chat, elements("u1"), version=version(chat)),
+    ):
+        CopilotChat.objects.filter(pk=chat).update(updated_at="2020-01-01T00:00Z")
+        write()
+        assert CopilotChat.objects.get(pk=chat).updated_at.year > 2020
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_writes_a_chat_holds_that_one_alone(asker: Scope, bystanders: list[uuid.UUID]) -> None:
+    chat = chat_with(asker, "u1")
+    free = "SELECT id FROM copilot_chats FOR NO KEY UPDATE SKIP LOCKED"
+    _, found = while_held(lambda: [copilot.lock_chat(asker, chat).id], lambda: [one["id"] for one in rows(free)])
+    assert sorted(found) == sorted(bystanders)
+
+
 def test_a_replace_is_refused_when_it_is_stale(asker: Scope, phase: Phase) -> None:
     chat = chat_with(asker, "u1", "a1")
     read = version(chat)
@@ -141,7 +161,7 @@ def test_a_replace_deletes_reorders_and_keeps_what_the_array_does_not_tell(asker
     end(chat, "u2", element("a2", "assistant"), tokens_in=1)
     before = mirror_row(chat, "a2")
     snapshot = [element("a2", "assistant", content="edited"), *elements("u2", "u3"), element("u2", content="twice")]
-    copilot.replace_messages(asker, chat, snapshot, version=version(chat))
+    copilot.replace_messages(asker, chat, snapshot, version=version(chat), config={"mode": "ask"})
     assert mirror(chat) == ["a2", "u2", "u3"]
     after = mirror_row(chat, "a2")
     assert after.content["content"] == "edited"
@@ -149,6 +169,7 @@ def test_a_replace_deletes_reorders_and_keeps_what_the_array_does_not_tell(asker
     assert mirror_row(chat, "u2").content["content"] == "words of u2"
     copilot.replace_messages(asker, chat, [], version=version(chat))
     assert (mirror(chat), array(chat)) == ([], [])
+    assert CopilotChat.objects.get(pk=chat).config == {"mode": "ask"}
 
 
 def test_a_fork_takes_the_slice_with_ids_times_and_model(asker: Scope, phase: Phase) -> None:
@@ -171,15 +192,18 @@ def test_a_fork_takes_the_slice_with_ids_times_and_model(asker: Scope, phase: Ph
         assert mirror_row(new, "a1").created_at == mirror_row(chat, "a1").created_at
         assert mirror_row(new, "a1").model == "large"
     with pytest.raises(MessageNotFound):
-        copilot.fork_chat(asker, chat, "nowhere")
+        copilot.fork_chat(asker, chat, "elsewhere")
 
 
 def test_an_import_is_a_new_chat(asker: Scope, phase: Phase) -> None:
-    new = copilot.import_chat(asker.user_id, title="Plans", model="small", elements=elements("u1", "a1", "u1"))
+    history: list[Any] = [*elements("u1", "a1", "u1"), "no object"]
+    new = copilot.import_chat(asker.user_id, title="Plans", model="small", elements=history, config={"mode": "ask"})
     made = CopilotChat.objects.get(pk=new)
-    assert made.title == "[Import] Plans"
-    assert [one["id"] for one in made.messages] == ([] if phase == Phase.MIRROR_ONLY else ["u1", "a1", "u1"])
-    assert mirror(new) == ([] if phase == Phase.JSONB else ["u1", "a1"])
+    assert (made.title, made.model, made.config) == ("[Import] Plans", "small", {"mode": "ask"})
+    assert (made.messages, made.array_behind) == (([], True) if phase == Phase.MIRROR_ONLY else (history, False))
+    assert (mirror(new), made.mirror_failures) == ([] if phase == Phase.JSONB else ["u1", "a1"], 0)
+    empty = CopilotChat.objects.get(pk=copilot.import_chat(asker.user_id, title="", model="", elements=[]))
+    assert (empty.config, empty.array_behind) == ({}, False)
 
 
 def test_nobody_writes_into_the_chat_of_somebody_else(asker: Scope, other_user: Any, phase: Phase) -> None:

@@ -12,9 +12,10 @@ from django.contrib.auth.models import AbstractUser
 from django.core.management import CommandError, call_command
 from django.db import connection, connections, transaction
 
-from chat.models import Message, Thread
-from chat.protocol.mending import UNREADABLE
-from chat.store.repairs import repair
+from chat.models import Message, Thread, Turn
+from chat.protocol.mending import UNREADABLE, mend
+from chat.store import repairs
+from chat.store.repairs import count_messages, repair
 from chat.testing.client import Client
 from chat.testing.invariants import assert_invariants
 from tests.factories import MessageFactory, ThreadFactory, TurnFactory
@@ -71,6 +72,7 @@ def test_a_check_finds_what_is_broken_says_so_and_writes_nothing(thread: Thread)
 
 
 def test_a_repair_mends_it_leaves_the_rest_as_it_was_and_has_nothing_to_do_the_second_time(thread: Thread) -> None:
+    Message.objects.filter(pk=thread.messages.order_by("pk")[2].pk).update(model="small")  # lies behind the others now
     before = stored(thread)
     assert run("--batch-size", "2")[0] == 0
     after = stored(thread)
@@ -83,6 +85,7 @@ def test_a_repair_mends_it_leaves_the_rest_as_it_was_and_has_nothing_to_do_the_s
 
 def test_only_the_threads_that_are_named_are_looked_at(thread: Thread) -> None:
     other = MessageFactory.create(role="assistant", parts="odd")
+    assert count_messages([other.thread_id]) == 1
     assert run("--thread", str(other.thread_id))[0] == 0
     assert run("--check", "--thread", str(thread.pk))[0] == 1
     assert run("--check", "--thread", str(other.thread_id))[0] == 0
@@ -95,11 +98,36 @@ def test_only_the_threads_that_are_named_are_looked_at(thread: Thread) -> None:
 def test_the_answer_of_a_turn_that_goes_on_is_left_alone(status: str) -> None:
     turn = TurnFactory.create(status=status)
     parts = [{"type": "text", "text": "Well", "state": "streaming"}]
+    TurnFactory.create(turn_id=turn.turn_id, status="streaming")
+    if status == "completed":
+        TurnFactory.create(thread=turn.thread, status="streaming")
     answer = MessageFactory.create(thread=turn.thread, turn_id=turn.turn_id, role="assistant", parts=parts)
     assert run("--check")[0] == (1 if status == "completed" else 0)
     run()
     answer.refresh_from_db()
     assert answer.parts[0]["state"] == ("done" if status == "completed" else "streaming")
+
+
+def test_messages_that_are_broken_alike_are_mended_each_for_itself() -> None:
+    first, _ = (MessageFactory.create(role="assistant", parts="odd") for _ in range(2))
+    Message.objects.filter(pk=first.pk).update(id=1)
+    (looked,) = repair(None, write=True, batch_size=10)
+    assert [broken.mended for broken in looked.broken] == [True, True]
+
+
+def test_the_answer_of_a_turn_that_goes_on_by_then_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = TurnFactory.create()
+    answer = MessageFactory.create(thread=turn.thread, turn_id=turn.turn_id, role="assistant", parts="odd")
+
+    def mended(*args: Any) -> Any:
+        Turn.objects.update(status="streaming")
+        return mend(*args)
+
+    monkeypatch.setattr(repairs, "mend", mended)
+    (looked,) = repair(None, write=True, batch_size=10)
+    assert [broken.mended for broken in looked.broken] == [False]
+    answer.refresh_from_db()
+    assert answer.parts == "odd"
 
 
 def test_who_writes_the_message_at_the_same_time_is_not_written_over(user: AbstractUser) -> None:

@@ -83,7 +83,7 @@ class Command(BaseCommand):
             raise CommandError(
                 "Interrupted. What was written is right; run it again to go on.", returncode=130
             ) from None
-        if not report.is_clean:
+        if not report.sum.is_clean:
             sys.exit(DRIFT_IS_LEFT)
 
     def _run(self, report: Report, chosen: Range, now: Phase, batch_size: int, say: Callable[[str], None]) -> None:
@@ -108,9 +108,9 @@ class Command(BaseCommand):
             chats=report.sum.chats,
             messages=report.sum.messages,
             found={kind: report.sum.found[kind] for kind in Kind},
-            mended={kind: report.mended[kind] for kind in DRIFT},
+            mended={kind: report.sum.mended[kind] for kind in DRIFT},
             examples=[as_json(one) for some in report.examples.values() for one in some],
-            is_clean=report.is_clean,
+            is_clean=report.sum.is_clean,
         )
         report.end(run)
 
