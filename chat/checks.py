@@ -215,6 +215,25 @@ def check_names(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
 
 
 @checks.register(checks.Tags.database)
+def check_version(
+    app_configs: Sequence[AppConfig] | None, databases: Collection[str] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """As ``check_phase``. Django takes PostgreSQL 14 as well, and leaves out what it does not know without a word: the
+    key of the search, on which each message's trigger rests.
+    """
+    if connection().alias not in (databases or ()) or connection().vendor != "postgresql":
+        return []
+    try:
+        version: int = connection().pg_version  # type: ignore[attr-defined]
+    except DatabaseError:
+        return []  # it is away
+    if version >= OLDEST_POSTGRESQL:
+        return []
+    text = f"The database is PostgreSQL {version // 10_000}, and the chat tables need 15 or newer."
+    return [checks.Error(text, id="chat.E002")]
+
+
+@checks.register(checks.Tags.database)
 def check_phase(
     app_configs: Sequence[AppConfig] | None, databases: Collection[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
@@ -235,4 +254,5 @@ def check_phase(
     return [checks.Error(f"COPILOT_MESSAGES_PHASE = {phase} cannot be: {message}", hint=hint, id="chat.E003")]
 
 
+OLDEST_POSTGRESQL = 150_000  # as PostgreSQL numbers its versions
 PHASES = "One of " + ", ".join(conf.Phase) + "."

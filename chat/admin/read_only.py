@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.contrib import admin
 from django.contrib.auth import get_permission_codename
 from django.core.paginator import Paginator
-from django.db.models import Model, Q, QuerySet
+from django.db.models import BigAutoField, Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import cached_property
@@ -183,5 +183,7 @@ def as_uuid(term: str) -> uuid.UUID | None:
 
 
 def as_number(term: str) -> int | None:
-    """``term`` as a primary key. Not more digits than int() takes without complaint."""
-    return int(term) if term.isascii() and term.isdecimal() and len(term) < 20 else None
+    """``term`` as a primary key; None for what is none, and what PostgreSQL would refuse as one."""
+    # Not more digits than int() takes without complaint.
+    number = int(term) if term.isascii() and term.isdecimal() and len(term) < 20 else None
+    return number if number is not None and number <= BigAutoField.MAX_BIGINT else None

@@ -36,7 +36,8 @@ def erase(user: Any) -> dict[str, int]:
         while _run(statement, report, user=user, batch=BATCH)["erased"]:
             pass
     with one_transaction():
-        for statement in (TURNS_ELSEWHERE, ELSEWHERE, DECISIONS_ELSEWHERE, ANONYMOUS):
+        # Titles first: they are known by what was said.
+        for statement in (TITLES_ELSEWHERE, TURNS_ELSEWHERE, ELSEWHERE, DECISIONS_ELSEWHERE, ANONYMOUS):
             _run(statement, report, user=user)
     sweep_attachments()
     return {name: count for name, count in sorted(report.items()) if name != "erased"}
@@ -128,13 +129,28 @@ WITH erased AS (
 )
 SELECT count(*) AS messages_elsewhere FROM erased
 """
-# A turn's id may be the client's own words: it is renamed, and its messages with it.
+# A thread without a name got the beginning of its first message for one: see ``turns.titles``. The next one names it.
+TITLES_ELSEWHERE = r"""
+WITH erased AS (
+    UPDATE chat_threads h SET title = ''
+      FROM chat_messages m
+     CROSS JOIN LATERAL btrim(regexp_replace(chat_search_text(m.parts), '\s+', ' ', 'g')) AS said
+     WHERE m.author_id = %(user)s AND m.thread_id = h.id AND h.title <> ''
+       AND (said = h.title OR (right(h.title, 1) = '…' AND starts_with(said, left(h.title, -1))))
+    RETURNING h.id
+)
+SELECT count(*) AS titles_elsewhere FROM erased
+"""
+# A turn's id may be the client's own words: it is renamed, and its messages with it. So it stands in the log, as does a
+# title: an ended turn's is not needed any more.
 TURNS_ELSEWHERE = """
 WITH theirs AS MATERIALIZED (
-    SELECT id, thread_id, turn_id FROM chat_turns WHERE user_id = %(user)s FOR UPDATE
+    SELECT id, thread_id, turn_id, finished_at FROM chat_turns WHERE user_id = %(user)s FOR UPDATE
 ), messages AS (
-    UPDATE chat_messages m SET turn_id = 'erased-' || theirs.id FROM theirs
+    UPDATE chat_messages m SET turn_id = 'erased-' || theirs.id, metadata = m.metadata - 'turn_id' FROM theirs
      WHERE m.thread_id = theirs.thread_id AND m.turn_id = theirs.turn_id
+), logs AS (
+    DELETE FROM chat_stream_events WHERE turn_id IN (SELECT id FROM theirs WHERE finished_at IS NOT NULL)
 ), erased AS (
     UPDATE chat_turns t SET request = '{}', user_id = NULL, fingerprint = '', turn_id = 'erased-' || t.id
       FROM theirs WHERE t.id = theirs.id RETURNING t.id

@@ -34,6 +34,9 @@ from chat.telemetry import event
 
 logger = logging.getLogger(__name__)
 
+# The most that the mirror's columns hold: those of ``token_usage`` hold more, and an agent may say anything.
+MIRROR_TOKENS = 2**31 - 1
+
 
 class Ended(IntEnum):
     """Whether a call ended its turn or parked it, and whether another turn of the thread waits for the end: only then
@@ -194,7 +197,10 @@ def _end_in_chat(
             answer = answer_element(str(turn.assistant_message_id), parts, metadata, found["finished_at"])
         tokens = {}
         if usage is not None and usage.source != "missing":
-            tokens = {"tokens_in": usage.prompt_tokens, "tokens_out": usage.completion_tokens}
+            tokens = {
+                "tokens_in": min(usage.prompt_tokens, MIRROR_TOKENS),
+                "tokens_out": min(usage.completion_tokens, MIRROR_TOKENS),
+            }
         write_answer(chat, turn_id=turn.turn_id, answer=answer, **tokens)
     return Ended.YES
 

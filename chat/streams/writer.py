@@ -70,6 +70,7 @@ class Writer:
         self._pending: dict[int, Pending] = {}
         self._in_flight: dict[int, Pending] = {}
         self._next_seq: dict[int, int] = {}
+        self._refused: set[int] = set()  # turns of whose log something is missing for good
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
         self._last_end, self._last_woken = 0.0, 0
@@ -78,7 +79,7 @@ class Writer:
 
     def add(self, stream: TurnStream, epoch: int, chunks: list[bytes]) -> None:
         """Take the next chunks of a turn. They are shown when CHAT_DURABILITY says."""
-        if not chunks:
+        if not chunks or stream.turn in self._refused:
             return
         durability = conf.get("DURABILITY")
         turn = stream.turn
@@ -111,7 +112,8 @@ class Writer:
         """The first number and the chunks of a turn that are not committed, once nothing of it is in flight. They
         are the caller's to store, with the end of the turn.
 
-        Raises Unavailable when they are in flight for CHAT_DATABASE_PATIENCE_SECONDS; then no reader saw the others.
+        Raises Unavailable when they are in flight for CHAT_DATABASE_PATIENCE_SECONDS, and when some before them could
+        not be written; then no reader saw the others.
         """
         pending = self._pending.pop(turn, None)
         if pending is not None:
@@ -124,6 +126,9 @@ class Writer:
             raise Unavailable from None
         finally:
             next_seq = self._next_seq.pop(turn, 1)
+        if turn in self._refused:
+            self._refused.discard(turn)
+            raise Unavailable
         return (next_seq, []) if pending is None else (pending.first_seq, pending.chunks)
 
     async def close(self) -> None:
@@ -167,6 +172,7 @@ class Writer:
                 (turn,), name = batch, type(problem).__name__
                 told = event("log_not_written", turn=turn, problem=name)
                 logger.error("the log of turn %s cannot be written: %s", turn, name, extra=told)
+                self._refuse(turn)
                 taken = set()
                 break
         measure("chat_log_lag_seconds", time.monotonic() - min(pending.since for pending in batch.values()))
@@ -176,6 +182,12 @@ class Writer:
                 pending.stream.publish(pending.first_seq, pending.chunks)
             else:
                 self.on_lost(turn, pending.epoch)
+
+    def _refuse(self, turn: int) -> None:
+        """Take nothing more of a turn: behind a gap nobody could read it."""
+        self._refused.add(turn)
+        if (waiting := self._pending.pop(turn, None)) is not None:
+            self._bytes -= waiting.bytes
 
     def _tell(self) -> None:
         self._progress.set()

@@ -26,8 +26,8 @@ from chat.turns.waiting import end_overdue
 
 logger = logging.getLogger(__name__)
 
-# Seconds between two prunings of the log.
-PRUNE_SECONDS = 60.0
+# Seconds between two prunings of the log; fewer where it is kept for less, but never none.
+PRUNE_SECONDS, LEAST_SECONDS = 60.0, 0.5
 
 _threads: list[threading.Thread] = []
 _loop: asyncio.AbstractEventLoop | None = None  # where the turns run whose leases are renewed
@@ -91,7 +91,7 @@ def _prune() -> None:
 
 
 def _until_next_pruning() -> float:
-    pause: float = min(PRUNE_SECONDS, conf.get("LOG_RETENTION_SECONDS"))
+    pause: float = max(LEAST_SECONDS, min(PRUNE_SECONDS, conf.get("LOG_RETENTION_SECONDS")))
     return pause * random.uniform(0.5, 1.5)  # noqa: S311  # not all processes at once
 
 

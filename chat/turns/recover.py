@@ -71,6 +71,7 @@ def end_from_log(
     draft = Draft.resumed(turn, progress)
     added: list[Chunk] = [] if progress.log else envelope.opening(turn)
     draft.apply(added)
+    # Whether a changed input is in the log already cannot be told; the call does not run with it any more.
     added += draft.decided([replace(call, changed_input=None) for call in progress.calls])
     closing, finish_reason = draft.closed(status)
     usage = draft.figures(turn.model)

@@ -97,11 +97,14 @@ class Run:
                 tell({"status": outcome.status.value, "code": outcome.error_code})
                 self._closed = True
                 ended = await finish(self.turn, outcome, self.stream, self._draft)
-        except (*UNAVAILABLE, Unavailable):
+        except Exception as problem:
+            name, is_away = type(problem).__name__, isinstance(problem, (*UNAVAILABLE, Unavailable))
             logger.error(
-                "the end of turn %s could not be stored; it is recovered when its lease is out",
+                "the end of turn %s could not be stored (%s); it is recovered when its lease is out",
                 self.turn.pk,
-                extra=self._event("end_not_stored"),
+                name,
+                extra=self._event("end_not_stored", problem=name),
+                exc_info=not is_away,  # else the database refuses it, or a fault of ours
             )
         finally:
             _runs.pop((self.turn.pk, self.turn.epoch), None)

@@ -99,7 +99,7 @@ async def stop_and_wait(scope: Scope, turn: int) -> None:
     ask_again_at = 0.0
     while (stored := await in_thread(read_turn, scope, turn)).busy:
         if loop.time() > deadline:
-            raise ThreadBusy(turn=turn, turn_id=stored.turn_id, cursor=f"{turn}-0")
+            raise ThreadBusy(turn=turn, turn_id=stored.turn_id, status=stored.status, cursor=f"{turn}-0")
         state = stored.status, stored.epoch
         if state != asked or loop.time() > ask_again_at:
             asked, ask_again_at = state, loop.time() + ONCE_MORE

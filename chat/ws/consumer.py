@@ -23,10 +23,10 @@ from chat import conf
 from chat.access import throttle
 from chat.access.authentication import authenticate_socket
 from chat.access.callers import Caller, caller_of_scope
-from chat.access.grants import Grant
+from chat.access.grants import Grant, standing
 from chat.api import errors as wire
 from chat.api import turns
-from chat.errors import BodyTooLarge, InvalidInput, OriginRefused, TurnNotFound
+from chat.errors import AccessLost, BodyTooLarge, InvalidInput, OriginRefused, TurnNotFound
 from chat.models import TurnStatus
 from chat.protocol.decisions import decisions_of
 from chat.protocol.frames import ClientFrame, client_frame, server_frame
@@ -154,6 +154,9 @@ class ThreadConsumer(AsyncWebsocketConsumer):
                 raise BodyTooLarge
             frame = client_frame(text_data)
             ref = frame.ref
+            # Who reads is looked at now and then; who sends something, each time, as over HTTP.
+            if not all(await in_thread(standing, [(self.grant, self.thread)])):
+                raise AccessLost
             await self._act(frame)
         except Exception as problem:
             with suppress(OSError, TimeoutError):

@@ -53,6 +53,11 @@ def test_the_page_of_a_chat_marks_every_difference(admin_client: Client, drifted
     assert reconcile_url(drifted) in page
 
 
+@pytest.mark.parametrize("offset", ["9" * 18, str(2**63), "9" * 19, "9" * 99, "-1", "x"])
+def test_no_offset_breaks_the_page_of_a_chat(admin_client: Client, drifted: CopilotChat, offset: str) -> None:
+    assert "1 missing" in words(html(admin_client, page_url(drifted), offset=offset))
+
+
 def test_the_button_mends_one_chat_and_leaves_a_record(admin_client: Client, drifted: CopilotChat) -> None:
     other = chat_with(Scope(drifted.user_id), "u1", mirrored=False)
     answer = admin_client.post(reconcile_url(drifted), follow=True)

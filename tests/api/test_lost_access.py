@@ -15,6 +15,7 @@ from chat.models import ApiToken, Thread, Turn
 from chat.store.tokens import create_token
 from chat.streams import readers
 from chat.testing.client import HOST, Client, said
+from tests.ws.sockets import socket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 
@@ -86,3 +87,17 @@ async def test_other_readers_stay(client: Client, page: Client, browser: Browser
             await asyncio.wait_for(lost.body(), 5)
             assert len(readers._readers) == 2
         assert b"[DONE]" in await kept.body()
+
+
+async def test_what_an_open_socket_sends_for_a_revoked_token_is_refused_at_once(client: Client, settings: Any) -> None:
+    settings.CHAT_ACCESS_CHECK_SECONDS = 60
+    await client.send("t1", "/tokens 1 0", "m1")
+    async with socket(client, "/ws/threads/t1/") as line:
+        await ApiToken.objects.aupdate(revoked_at="2026-01-01T00:00Z")
+        message = said("t1", "/tokens 1 0", "m2")["messages"]
+        for frame in ({"submit": {"messages": message}, "ref": 1}, {"stop": {}, "ref": 2}):
+            await line.say(frame)
+            heard = await line.hear()
+            assert heard is not None
+            assert (heard["error"]["code"], heard["ref"]) == ("access_lost", frame["ref"])
+    assert await Turn.objects.acount() == 1

@@ -10,13 +10,14 @@ from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser, Group
 from django.core.checks import run_checks
+from django.core.management import call_command
 from django.db.models import Model
 from django.test import RequestFactory
 
 from chat.access.policy import OwnerOnly
 from chat.admin.read_only import ReadOnlyAdmin
 from chat.errors import ReadOnly
-from chat.models import Message, Thread, ToolApproval, Turn
+from chat.models import Message, StreamEvents, Thread, ToolApproval, Turn
 from chat.store import queue, threads, turns, versions
 from chat.store.scope import Scope
 from chat.store.sql import rows
@@ -85,6 +86,24 @@ async def test_a_teammate_writes_where_the_owner_lets_them_and_the_rest_stays_th
     for body in ({"metadata": {"team": "none"}}, {"archived": True}):
         assert (await other_client.request("PATCH", f"/api/threads/{thread}/", body)).status == 403
     assert (await other_client.request("DELETE", f"/api/threads/{thread}/")).status == 403
+
+
+async def test_what_a_teammate_has_said_who_is_erased_names_neither_thread_nor_turn(
+    client: Client, other_client: Client, other_user: AbstractUser, teams: None, mates: None
+) -> None:
+    long = "Persimmon " * 20
+    for said_first in ("Persimmon, please", long):
+        made = await client.request("POST", "/api/threads/", {"metadata": {"team": "write"}})
+        thread = made.json()["id"]
+        assert (await other_client.send(thread, said_first, turn_id="my Persimmon")).status == 200
+    named = (await client.request("POST", "/api/threads/", {"title": "Plans", "metadata": {"team": "write"}})).json()
+    await other_client.send(named["id"], "Plans for Persimmons")
+    await sync_to_async(call_command)("erase_user", other_user.get_username())
+    assert [one.title async for one in Thread.objects.order_by("created_at")] == ["", "", "Plans"]
+    answers = [one async for one in Message.objects.filter(role="assistant")]
+    assert len(answers) == 3
+    assert not [one for one in answers if "Persimmon" in str(one.metadata)]
+    assert not [one async for one in StreamEvents.objects.all() if "Persimmon" in one.chunks]
 
 
 async def test_who_leaves_the_team_learns_nothing_any_more(

@@ -15,3 +15,11 @@ class Waits:
     async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
         await asyncio.Event().wait()
         yield {}
+
+
+class Boasts:
+    """Says that it took more tokens than there are."""
+
+    async def run(self, turn: TurnContext) -> AsyncIterator[Any]:
+        yield {"type": "text-delta", "id": "1", "delta": "A lot."}
+        turn.usage.add(prompt_tokens=3_000_000_000, completion_tokens=2**70)

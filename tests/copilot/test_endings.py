@@ -9,6 +9,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
 
+from chat.conf import Phase
 from chat.models import CopilotChat, TokenUsage, Turn
 from chat.store.crossing import in_thread
 from chat.store.scope import Scope
@@ -124,6 +125,18 @@ async def test_a_failing_usage_row_does_not_cost_the_answer(client: Client, aske
     await assert_shown_is_stored(chunks)
     usage = await TokenUsage.objects.aget()
     assert (usage.source, usage.copilot_chat_id) == ("missing", chat)
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL, Phase.MIRROR_READS])
+async def test_an_agent_s_count_that_the_mirror_cannot_hold_costs_neither_the_mirror_nor_the_usage(
+    client: Client, asker: Scope, settings: Any, phase: Phase
+) -> None:
+    settings.COPILOT_MESSAGES_PHASE, settings.CHAT_AGENT = phase, "tests.copilot.agents.Boasts"
+    chat = await made(asker)
+    await assert_shown_is_stored((await send(client, chat, "Hello", "m1")).chunks())
+    assert len(await stored(chat)) == 2, "in the mirror as well"
+    usage = await TokenUsage.objects.aget()
+    assert (usage.source, usage.prompt_tokens, usage.completion_tokens) == ("reported", 3_000_000_000, 2**63 - 1)
 
 
 def _with_a_trigger(table: str, does: str) -> None:

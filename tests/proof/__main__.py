@@ -49,7 +49,7 @@ def main() -> int:
     if kept["form"] != form:
         parser.error(f"the run before had the {kept['form']} forms")
     before = [Outcome(**one) for one in kept["outcomes"]]
-    tests = unsettled(tests_of(rows), before)
+    tests = unsettled(named_in(rows), before)
     code, found = run(tests, short=chosen.short, at_once=chosen.at_once)
     found += [one for one in before if not any(one.of(test) for test in tests)]
     commit = git("rev-parse", "--short", "HEAD") + (" with changes" if git("status", "--porcelain") else "")
@@ -68,7 +68,7 @@ def main() -> int:
     return code
 
 
-def tests_of(rows: Iterable[Row]) -> list[str]:
+def named_in(rows: Iterable[Row]) -> list[str]:
     """What these rows name: folders, files and functions, but none that is in another."""
     tests = sorted({test for row in rows for test in row.tests})
     wider = {test for test in tests if "::" not in test}

@@ -1,4 +1,4 @@
-"""What is counted of a user's turns, and what a refusal costs."""
+"""What is counted of a user's turns, and what it costs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chat.store.turns import StoredTurn
 from tests.factories import UserFactory
 from tests.races import while_held
 from tests.store.test_quotas import passed, refusal, send
-from tests.store.test_turns import finish
+from tests.store.test_turns import begin, finish
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -79,3 +79,17 @@ def test_to_give_a_place_back_waits_for_no_other_user(asker: Scope, settings: An
     theirs = QuotaCounter.objects.exclude(user=asker.user_id)
     _, turn = while_held(lambda: theirs.select_for_update().get(), lambda: send(asker, "next"))
     assert isinstance(turn, StoredTurn)
+
+
+def test_quotas_add_no_statement_to_the_begin_nor_to_the_end_of_a_turn(
+    asker: Scope, settings: Any, django_assert_num_queries: Any
+) -> None:
+    thread = open_thread(asker, "conversation")
+    for quotas in (0, 5):
+        settings.CHAT_QUOTA_LIVE_TURNS = settings.CHAT_QUOTA_TURNS_A_MINUTE = quotas
+        with django_assert_num_queries(1):
+            turn = begin(asker, thread, f"turn {quotas}")
+        with django_assert_num_queries(1):
+            finish(turn)
+        with django_assert_num_queries(2):
+            send(asker, f"new {quotas}")

@@ -25,7 +25,7 @@ from chat.store.usage import UsageFigures
 from chat.testing.invariants import assert_invariants
 from tests.factories import UserFactory
 from tests.races import race
-from tests.store.test_turns import begin, finish, text
+from tests.store.test_turns import finish, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -308,23 +308,6 @@ def test_a_turn_that_began_before_there_were_quotas_holds_no_place(asker: Scope,
 def test_without_quotas_nothing_is_counted(asker: Scope) -> None:
     finish(send(asker, "thread"))
     assert not QuotaCounter.objects.exists()
-
-
-# What it costs, and the hook
-
-
-def test_quotas_add_no_statement_to_the_begin_nor_to_the_end_of_a_turn(
-    asker: Scope, settings: Any, django_assert_num_queries: Any
-) -> None:
-    thread = open_thread(asker, "conversation")
-    for quotas in (0, 5):
-        settings.CHAT_QUOTA_LIVE_TURNS = settings.CHAT_QUOTA_TURNS_A_MINUTE = quotas
-        with django_assert_num_queries(1):
-            turn = begin(asker, thread, f"turn {quotas}")
-        with django_assert_num_queries(1):
-            finish(turn)
-        with django_assert_num_queries(2):
-            send(asker, f"new {quotas}")
 
 
 def for_user(user_id: Any, limits: Limits) -> Limits:

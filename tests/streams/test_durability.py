@@ -11,6 +11,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
 
+from chat.errors import Unavailable
 from chat.models import Turn
 from chat.protocol import sse
 from chat.store.scope import Scope
@@ -19,6 +20,7 @@ from chat.streams.hub import open_stream
 from chat.streams.writer import writer
 from chat.testing.client import Client, Stream, said
 from chat.testing.invariants import assert_invariants
+from chat.turns.recover import recover_expired
 from tests.folded import assert_shown_is_stored
 from tests.streams.test_followed_streams import turn_elsewhere
 
@@ -150,9 +152,30 @@ async def test_what_cannot_even_be_sent_costs_only_the_turn_whose_fault_it_is(
     (frame,) = await asyncio.wait_for(anext(reading), 5)
     assert b"start-step" in frame
     assert lost == [(bad.pk, bad.epoch)]
-    assert await asyncio.wait_for(writer().take(bad.pk), 5) == (3, [])
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(writer().take(bad.pk), 5)
     assert await asyncio.wait_for(writer().take(good.pk), 5) == (3, [])
     assert writer()._bytes == 0
+
+
+async def test_a_turn_of_whose_log_something_was_refused_ends_with_what_was_shown(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(what: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE chat_stream_events {what}")
+
+    await sync_to_async(refuse)("ADD CONSTRAINT not_fifty CHECK (strpos(chunks, 'w50 ') = 0)")
+    try:
+        reading = asyncio.create_task(client.send("t1", "/tokens 5000 1"))
+        while "could not be stored (Unavailable)" not in caplog.text:
+            await asyncio.sleep(0.01)
+    finally:
+        await sync_to_async(refuse)("DROP CONSTRAINT not_fifty")
+    await Turn.objects.aupdate(heartbeat_at="2026-01-01T00:00:00Z")
+    await sync_to_async(recover_expired)()
+    turn = await assert_shown_is_stored((await reading).chunks())
+    assert turn.status == "interrupted"
 
 
 async def test_a_turn_that_has_said_nothing_is_numbered_from_one() -> None:

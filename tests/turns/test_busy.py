@@ -152,6 +152,26 @@ LOGGED = [
 ]
 
 
+async def test_an_end_that_postgresql_refuses_is_told_and_comes_when_it_is_taken(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(what: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE chat_turns {what}")
+
+    await sync_to_async(refuse)("ADD CONSTRAINT not_today CHECK (status <> 'completed')")
+    try:
+        reading = asyncio.create_task(client.send("t1", "/tokens 2 0", "m1"))
+        while "could not be stored (IntegrityError)" not in caplog.text:
+            await asyncio.sleep(0.01)
+    finally:
+        await sync_to_async(refuse)("DROP CONSTRAINT not_today")
+    assert live_turns() == []
+    await Turn.objects.aupdate(heartbeat_at="2026-01-01T00:00:00Z")
+    assert len(await sync_to_async(recover_expired)()) == 1
+    assert (await assert_shown_is_stored((await reading).chunks())).status == "interrupted"
+
+
 @pytest.mark.parametrize("length", range(len(LOGGED) + 1))
 async def test_a_dead_turn_is_ended_from_the_fold_of_its_log(client: Client, asker: Scope, length: int) -> None:
     turn = await sync_to_async(dead_turn)(asker, LOGGED[:length])

@@ -129,6 +129,7 @@ async def test_a_pruning_that_fails_is_followed_by_the_next(
 ) -> None:
     stop_heartbeat()
     monkeypatch.setattr(heartbeat, "PRUNE_SECONDS", 0.1)
+    monkeypatch.setattr(heartbeat, "LEAST_SECONDS", 0.1)
     settings.CHAT_LOG_RETENTION_SECONDS = 1e300  # longer than any interval of PostgreSQL's
     await client.send("t1", "/tokens 3 0", "m1")
     while "the log could not be pruned: DataError" not in caplog.text:
@@ -136,6 +137,11 @@ async def test_a_pruning_that_fails_is_followed_by_the_next(
     settings.CHAT_LOG_RETENTION_SECONDS = 0
     while await StreamEvents.objects.aexists():
         await asyncio.sleep(0.02)
+
+
+def test_a_server_that_keeps_no_log_of_what_has_ended_does_not_look_for_it_without_a_pause(settings: Any) -> None:
+    settings.CHAT_LOG_RETENTION_SECONDS = 0
+    assert heartbeat._until_next_pruning() > 0.2
 
 
 async def test_the_live_turn_of_a_deleted_thread_is_stopped(client: Client) -> None:

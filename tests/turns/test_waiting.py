@@ -101,13 +101,13 @@ async def test_without_a_limit_a_turn_waits_for_ever(client: Client, settings: A
 
 
 async def test_a_park_whose_commit_was_not_heard_of_is_asked_for_again_and_changes_nothing(
-    client: Client,
+    client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ending: list[asyncio.Task[None]] = []
+    told: list[str] = []
 
     def cut(point: str) -> None:
-        if point == "park:after" and not ending:
-            ending.extend(one.task for one in run._runs.values())
+        if point == "park:after" and not told:
+            told.append(point)
             raise OperationalError("the connection broke behind the commit")
 
     commit_observers.append(cut)
@@ -115,8 +115,8 @@ async def test_a_park_whose_commit_was_not_heard_of_is_asked_for_again_and_chang
         turn, _ = await parked(client)
     finally:
         commit_observers.remove(cut)
-    await asyncio.gather(*ending)  # raises what a run does
-    assert len(ending) == 1
+    assert told
+    assert "could not be stored" not in caplog.text
     assert (await decide(client, turn, {"approved": True})).status == 200
     assert (await assert_shown_is_stored(await whole(client, turn))).status == "completed"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proof.__main__ import page_of, tests_of, unsettled
+from tests.proof.__main__ import named_in, page_of, unsettled
 from tests.proof.catalogue import CATALOGUE, Row
 from tests.proof.report import Outcome, line, page
 
@@ -67,7 +67,7 @@ def test_what_failed_and_what_was_not_reached_is_run_again_and_nothing_else() ->
         Row("F1", "a fault", ("tests/a.py", "tests/b.py::test_two")),
         Row("P1", "a promise", ("tests/a.py::test_one",)),
     ]
-    tests = tests_of(rows)
+    tests = named_in(rows)
     assert tests == ["tests/a.py", "tests/b.py::test_two"]
     assert unsettled(tests, []) == tests
     passed = [Outcome("tests.a", "test_one", "passed", 1), Outcome("tests.b", "test_two", "passed", 1)]

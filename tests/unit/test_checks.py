@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.core.checks import run_checks
+from django.core.checks import Tags, run_checks
 from django.db import connection
 
 from chat.store.jobs import APPLICATION
@@ -33,6 +33,17 @@ def test_times_without_a_zone_are_an_error(settings: Any) -> None:
 def test_a_database_that_is_not_postgresql_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "vendor", "mysql")
     assert warnings() == ["chat.E002"]
+
+
+@pytest.mark.django_db
+def test_a_postgresql_that_is_too_old_is_an_error_before_anything_is_migrated(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(*databases: str) -> list[str]:
+        return [problem.id or "" for problem in run_checks(tags=[Tags.database], databases=databases)]
+
+    assert told("default") == []
+    monkeypatch.setattr(connection, "pg_version", 140_019)
+    assert told("default") == ["chat.E002"]
+    assert told() == [], "only where the database is asked to be looked at"
 
 
 @pytest.mark.parametrize("pool", [{"min_size": 1, "max_size": 1}, {"min_size": 1}])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +38,17 @@ def test_a_server_that_is_not_known_is_named_beside_those_that_are(settings: Any
     settings.SERVER = "gunicorn"
     with pytest.raises(CommandError, match=r"'gunicorn'.*daphne, granian, uvicorn"):
         call_command("serve", "--migrate")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("debug", "place"), [(False, Path("/somewhere")), (True, Path("/somewhere")), (False, None)])
+def test_who_serves_without_naming_a_database_is_told_where_all_is_kept(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, debug: bool, place: Path | None
+) -> None:
+    monkeypatch.setattr("os.execv", lambda *command: None)  # the server that takes the process over
+    settings.DEBUG, settings.EMBEDDED_POSTGRES = debug, place
+    call_command("serve", stdout=(said := StringIO()))
+    assert ("all is kept in /somewhere" in said.getvalue()) == (place is not None and not debug)
 
 
 def test_a_port_that_is_no_number_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

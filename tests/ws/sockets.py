@@ -9,8 +9,17 @@ from typing import Any
 import orjson
 from channels.testing import WebsocketCommunicator
 
+from chat.models import Turn
 from chat.testing.client import HOST, Client
 from chatproject.asgi import application
+
+PATH = "/ws/threads/t1/"
+
+
+async def begun(client: Client) -> int:
+    """That thread with one ended turn."""
+    await client.send("t1", "/tokens 3 0", "m0")
+    return (await Turn.objects.aget(turn_id="m0")).pk
 
 
 class Refused(Exception):

@@ -7,10 +7,9 @@ import pytest
 from chat.testing.client import Client
 from tests.folded import assert_shown_is_stored
 from tests.turns.waiting import decide, parked, pending, whole
-from tests.ws.sockets import chunks_of, socket
+from tests.ws.sockets import PATH, chunks_of, socket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
-PATH = "/ws/threads/t1/"
 
 
 async def test_a_second_tab_learns_of_the_park_of_each_decision_and_of_the_going_on(client: Client) -> None:

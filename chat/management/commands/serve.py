@@ -52,6 +52,8 @@ class Command(BaseCommand):
         if demo:
             make_demo_account()
             self.stdout.write(f"  log in as {DEMO} / {DEMO}; the admin is at {address}admin/")
+        if not settings.DEBUG and (place := getattr(settings, "EMBEDDED_POSTGRES", None)):
+            self.stdout.write(self.style.WARNING(f"  DATABASE_URL names no database: all is kept in {place}"))
         if conf.get("RUNNER") == "worker":
             self.stdout.write("  turns are run by workers: start `manage.py run_turns` beside it")
         self.stdout.write("")
