@@ -200,6 +200,13 @@ def _forget(stream: TurnStream) -> None:
         del _streams[stream.turn]
 
 
+def forget_unread() -> None:
+    """What nobody reads any more does not stay for a while: the loop whose clock would see to it is about to end."""
+    for stream in list(_streams.values()):
+        if stream.ended or not stream.readers:
+            _forget(stream)
+
+
 def _forget_later(stream: TurnStream) -> None:
     def forget() -> None:
         if _streams.get(stream.turn) is stream and (stream.ended or (stream.followed and not stream.readers)):

@@ -48,3 +48,5 @@ async def end_process(*, last: bool = True) -> None:
         await listen.hush()
     await writer().close()
     await asyncio.to_thread(receivers_told, RECEIVERS_SECONDS)
+    if last:
+        hub.forget_unread()

@@ -224,9 +224,12 @@ def play(world: World, case: Case, server: Preloaded, tried: list[Tried]) -> Non
 
 def judged(world: World, case: Case, one: Tried) -> str:
     """Whose answer is current, as it must be; and what is not, is there and can be current again."""
-    turns = world.database.ask(NEW_TURN, one.name)
+    turns: list[Any] | None = None
+    while turns is None or turns != world.database.ask(NEW_TURN, one.name) or world.database.live():
+        # Who has hung up may be heard only now: a page has not the answer that is about to be replaced.
+        turns = world.database.ask(NEW_TURN, one.name)
+        now = world.messages(one.name)
     status, spoke = turns[0] if turns else ("never begun", False)
-    now = world.messages(one.name)
     is_better = status == "completed" or (status == "stopped" and spoke)
     if not (bool(turns) if case.verb == "edit" else is_better):
         assert now == one.before, f"{one}: {status}"

@@ -132,7 +132,7 @@ def extent(sql: str, start: int, end: re.Pattern[str]) -> int:
             depth -= 1
         elif sql[at] == "'":
             at = sql.find("'", at + 1)
-        ends = not depth and (sql[at] == '"' or (_at_word(sql, at) and end.match(sql, at)))
+        ends = not depth and (sql[at] == '"' or ((sql[at] == "," or _at_word(sql, at)) and end.match(sql, at)))
         if depth < 0 or ends:
             break
         at += 1

@@ -9,6 +9,7 @@ import pytest
 
 from chat.models import Turn
 from chat.store.queue import waiting_threads
+from chat.streams.hub import find_stream
 from chat.testing.client import Client
 from chat.testing.held import held_at
 from chat.turns import run
@@ -34,6 +35,14 @@ async def test_a_turn_that_is_just_being_begun_is_ended_by_the_drain(client: Cli
     turn = await Turn.objects.aget()
     assert turn.status == "interrupted"
     await assert_log_is_stored(turn.pk)
+
+
+async def test_a_process_that_has_ended_answers_no_later_turn_with_what_it_kept_of_one(client: Client) -> None:
+    """The numbers of turns begin anew where the tables are made anew."""
+    await client.send("t1", "/tokens 1 0", "m1")
+    (turn,) = [one.pk async for one in Turn.objects.all()]
+    await end_process()
+    assert find_stream(turn) is None
 
 
 async def test_a_send_that_waits_for_a_stop_begins_nothing_in_a_process_that_ends(
