@@ -137,6 +137,19 @@ def queued_turns(scope: Scope, thread_id: uuid.UUID) -> list[StoredTurn]:
     return [stored_turn(one) for one in found]
 
 
+def abandoned_threads() -> list[uuid.UUID]:
+    """Deleted threads in which turns have not ended. Whoever deletes one ends them as well, but may be killed, or lose
+    the database, between the two: nothing promotes what waits there, and such a thread is never purged.
+    """
+    found = rows(
+        f"""
+        SELECT DISTINCT t.thread_id FROM chat_turns t JOIN chat_threads h ON h.id = t.thread_id
+         WHERE t.status IN ('queued', {BUSY_SQL}) AND h.deleted_at IS NOT NULL
+        """
+    )
+    return [one["thread_id"] for one in found]
+
+
 def abandoned_turns(thread_id: uuid.UUID) -> list[StoredTurn]:
     """The turns that have not ended in a thread that was deleted; who deleted it may end them."""
     found = rows(

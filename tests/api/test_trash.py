@@ -84,6 +84,21 @@ def test_the_command_keeps_to_the_settings(settings: Any, capsys: pytest.Capture
     assert purge_expired(deleted_days=0, idle_days=0) == []
 
 
+@pytest.mark.parametrize("status", ["queued", "awaiting_approval"])
+def test_what_waits_in_a_thread_whose_deletion_was_cut_off_does_not_keep_it_for_ever(status: str) -> None:
+    thread = ThreadFactory.create(deleted_at="2026-01-01T00:00:00Z")
+    turn = TurnFactory.create(thread=thread, status=status, user=thread.owner)
+    if status != "queued":  # which has no rows yet
+        for role in ("user", "assistant"):
+            MessageFactory.create(thread=thread, turn_id=turn.turn_id, role=role)
+    elsewhere = TurnFactory.create(status=status)
+    call_command("purge_threads")
+    assert not Thread.objects.filter(pk=thread.pk).exists()
+    assert Turn.objects.get().pk == elsewhere.pk
+    elsewhere.refresh_from_db()
+    assert elsewhere.status == status
+
+
 @pytest.mark.parametrize("query", ["deleted=1", "mine=x", "q=" + "x" * 2000])
 async def test_a_bad_filter_is_refused_by_field(client: Client, query: str) -> None:
     refused = await client.request("GET", f"/api/threads/?{query}")
