@@ -24,7 +24,7 @@ SELECT busy.*, queued.*, mirror.*, checked.*
   LEFT JOIN (SELECT found, mended, extract(epoch FROM clock_timestamp() - finished_at)::float8 AS age
                FROM copilot_reconcile_runs
               WHERE scope = 'all' AND mode = ANY (%(modes)s::text[]) AND is_clean IS NOT NULL
-              ORDER BY finished_at DESC LIMIT 1) checked ON true
+              ORDER BY finished_at DESC, id DESC LIMIT 1) checked ON true
 """
 
 

@@ -247,8 +247,7 @@ async def test_a_run_that_cannot_say_its_first_word_gives_its_place_back(client:
 
     turn = await sync_to_async(dead_turn)(asker, [])
     run = start_run(replace(turn, assistant_message_id=Untellable()))
-    with pytest.raises(RuntimeError):
-        await asyncio.wait_for(run.task, 10)
+    await asyncio.wait_for(run.task, 10)
     assert live_turns() == []
     assert await sync_to_async(recover_expired)() == [turn.pk]
     stream = await client.request("GET", f"/api/turns/{turn.pk}/stream")
