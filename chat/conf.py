@@ -112,8 +112,8 @@ DEFAULTS: dict[str, Any] = {
     "STREAM_LINGER_SECONDS": 30.0,
     # Threads in which the streaming endpoints and the runs talk to the database.
     "DB_THREADS": 8,
-    # Seconds for which a run waits for a database that is away: at its beginning, before the turn fails, and at its end,
-    # before the turn is left to whoever finds its lease run out.
+    # Seconds for which a run waits for a database that is away: at its beginning, before the turn fails, and at its
+    # end, before the turn is left to whoever finds its lease run out.
     "DATABASE_PATIENCE_SECONDS": 30.0,
     # Seconds that live turns get to end by themselves when the process is told to stop.
     "DRAIN_SECONDS": 5.0,
