@@ -297,16 +297,18 @@ def test_what_a_turn_had_used_when_it_parked_stays_where_the_rest_cannot_be_writ
 def test_a_database_that_fails_for_a_moment_costs_no_usage(asker: Scope, thread: uuid.UUID) -> None:
     turn = begin(asker, thread, "t3")
     with connection.cursor() as cursor:
+        cursor.execute("CREATE SEQUENCE tries")
         cursor.execute(
             """
-            CREATE SEQUENCE tries;
             CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN
                 IF nextval('tries') = 1 THEN RAISE EXCEPTION 'not now' USING ERRCODE = '40001'; END IF;
                 RETURN NEW;
-            END $$;
-            CREATE TRIGGER fail_once BEFORE INSERT ON token_usage FOR EACH ROW EXECUTE FUNCTION fail_once()
+            END $$
             """
+        )
+        cursor.execute(
+            "CREATE TRIGGER fail_once BEFORE INSERT ON token_usage FOR EACH ROW EXECUTE FUNCTION fail_once()"
         )
     with pytest.raises(OperationalError):
         finish(turn)

@@ -163,7 +163,8 @@ async def test_stop_ends_the_live_turn_and_its_partial_is_kept(client: Client, n
         pk = frames[0]["turn"]["turn"]
         await tab.say({"stop": {"turn": pk} if named else {}, "ref": "s"})
         frames = await tab.until(turn_id="m1", status="stopped")
-        assert {"stop": {"turn": pk}, "ref": "s"} in frames
+        answer = {"stop": {"turn": pk}, "ref": "s"}
+        assert answer in frames or await tab.hear() == answer, "nothing says which of the two is first"
         assert chunks_of(frames)[-1] == {"type": "abort"}
     await assert_log_is_stored(pk)
 
