@@ -216,6 +216,7 @@ def test_a_parked_leg_keeps_its_calls_waiting_and_the_next_one_answers_them() ->
 
 def test_what_an_agent_says_of_the_turn_is_kept_and_not_sent() -> None:
     canonical = Canonical()
+    assert (canonical.error_text, canonical.aborted) == (None, False)
     said = [
         {"type": "start", "messageId": "mine"},
         {"type": "error", "errorText": "quota\x00"},
@@ -272,6 +273,12 @@ def test_a_kind_of_data_has_a_name_that_fits() -> None:
     longest = {"type": "data-" + "x" * (MAX_NAME_CHARS - 5), "data": 1}
     assert make_canonical([longest]) == in_step(longest)
     assert make_canonical([{**longest, "type": longest["type"] + "x"}]) == []
+
+
+@pytest.mark.parametrize("said", [5, None, ["x"], {"text": "x"}])
+def test_a_delta_that_is_no_text_says_nothing_whatever_its_provider_says_of_it(said: object) -> None:
+    signed = {"type": "text-delta", "id": "a", "delta": said, "providerMetadata": {"google": {"thoughtSignature": "s"}}}
+    assert make_canonical([text_start("a"), signed]) == []
 
 
 @pytest.mark.parametrize("garbage", [None, 7, "text", b"data: {}\n\n", [], {}, {"type": 7}, {"type": "unknown"}])
