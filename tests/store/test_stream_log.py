@@ -14,6 +14,7 @@ from chat.store.sql import one_transaction, rows
 from chat.store.stream_log import LogRow, append, news, prune, read_log, read_news
 from chat.store.threads import open_thread
 from chat.store.turns import StoredTurn
+from tests.races import while_held
 from tests.store.test_turns import begin, finish
 
 pytestmark = pytest.mark.django_db
@@ -67,6 +68,15 @@ def test_an_older_epoch_and_an_ended_turn_get_nothing_written(asker: Scope, turn
     batch = [LogRow(turn.pk, 1, 1, chunks(1)), LogRow(ended.pk, 1, 1, chunks(1)), LogRow(999_999, 1, 1, chunks(1))]
     assert append(batch, "p") == set()
     assert not StreamEvents.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_log_grows_while_somebody_holds_another_turn(asker: Scope, turn: StoredTurn) -> None:
+    other = begin(asker, open_thread(asker, "another"))
+    rows_of = LogRow(turn.pk, turn.epoch, 1, chunks(1))
+    held = "SELECT id FROM chat_turns WHERE id = %(turn)s FOR UPDATE"
+    _, taken = while_held(lambda: set(rows(held, turn=other.pk)[0].values()), lambda: append([rows_of], "p"))
+    assert taken == {turn.pk}
 
 
 def test_the_end_of_a_turn_takes_the_last_of_its_log_along(turn: StoredTurn) -> None:
