@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from django.core.management import call_command
 from django.db import connection
@@ -10,7 +7,7 @@ from django.db import connection
 from chat.models import StreamEvents, Turn, TurnStatus
 from chat.store.leases import renew, take_expired
 from chat.store.scope import Scope
-from chat.store.sql import one_transaction, rows
+from chat.store.sql import rows
 from chat.store.stream_log import LogRow, append, news, prune, read_log, read_news
 from chat.store.threads import open_thread
 from chat.store.turns import StoredTurn
@@ -158,26 +155,7 @@ def test_two_processes_that_prune_at_once_do_not_wait_for_each_other(asker: Scop
     for one in turns:
         append([LogRow(one.pk, one.epoch, 1, chunks(1))], "p")
         finish(one)
-    pruned, released = threading.Event(), threading.Event()
-
-    def hold() -> int:
-        try:
-            with one_transaction():
-                number = prune(0, most=2)
-                pruned.set()
-                released.wait(10)
-            return number
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(hold)
-        assert pruned.wait(10)
-        with one_transaction():
-            rows("SET LOCAL lock_timeout = '2s'")
-            mine = prune(0)
-        released.set()
-    assert (other.result(), mine) == (2, 2)
+    assert while_held(lambda: prune(0, most=2), lambda: prune(0)) == (2, 2)
     assert not StreamEvents.objects.exists()
 
 
