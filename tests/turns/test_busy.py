@@ -24,6 +24,7 @@ from chat.testing.invariants import assert_invariants
 from chat.turns.recover import recover_expired
 from chat.turns.run import live_turns, start_run
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
+from tests.refusals import only_rows
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
 
@@ -155,17 +156,10 @@ LOGGED = [
 async def test_an_end_that_postgresql_refuses_is_told_and_comes_when_it_is_taken(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(what: str) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(f"ALTER TABLE chat_turns {what}")
-
-    await sync_to_async(refuse)("ADD CONSTRAINT not_today CHECK (status <> 'completed')")
-    try:
+    async with only_rows("chat_turns", "status <> 'completed'"):
         reading = asyncio.create_task(client.send("t1", "/tokens 2 0", "m1"))
         while "could not be stored (IntegrityError)" not in caplog.text:
             await asyncio.sleep(0.01)
-    finally:
-        await sync_to_async(refuse)("DROP CONSTRAINT not_today")
     assert live_turns() == []
     await Turn.objects.aupdate(heartbeat_at="2026-01-01T00:00:00Z")
     assert len(await sync_to_async(recover_expired)()) == 1
