@@ -120,6 +120,26 @@ async def test_a_stream_that_somebody_follows_is_kept_and_one_that_nobody_does_i
     assert find_stream(read.pk) is None
 
 
+async def test_a_turn_that_runs_here_keeps_its_stream_when_its_reader_leaves_and_is_nothing_to_follow() -> None:
+    running = open_stream(1)
+    running.publish(1, [b'{"type":"start"}'])
+    async with aclosing(running.read()) as reader:  # type: ignore[type-var]
+        await anext(reader)
+        assert not hub.is_followed()
+    assert find_stream(1) is running
+    assert not hub.is_followed()
+
+
+async def test_who_leaves_a_stream_leaves_the_one_in_its_place_alone(asker: Scope) -> None:
+    turn = await turn_elsewhere(asker)
+    before = await follow(turn.pk)
+    async with aclosing(before.read()) as reader:  # type: ignore[type-var]
+        await anext(reader)
+        before.end()
+        running = open_stream(turn.pk)
+    assert find_stream(turn.pk) is running
+
+
 async def test_a_leg_that_goes_on_elsewhere_is_not_read_from_the_run_of_the_one_before(asker: Scope) -> None:
     turn = await turn_elsewhere(asker)
     before = open_stream(turn.pk)
