@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import Any
 
 from django.http import HttpResponse
@@ -14,6 +15,7 @@ from chat.errors import InvalidInput
 from chat.protocol import sanitize
 from chat.protocol.requests import ThreadBody, checked_name
 from chat.store import threads
+from chat.store.queue import abandoned_turns
 from chat.store.scope import Scope
 from chat.store.trash import deleted_threads, purge_thread, restore_thread
 from chat.turns.stop import stop_all
@@ -82,7 +84,7 @@ class Thread(ChatView):
         asker = self.asker()
         thread = named_thread(asker, thread_id)
         threads.delete_thread(asker, thread)
-        stop_all(thread)
+        stop_all(partial(abandoned_turns, thread))
         return HttpResponse(status=204)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 
 from chat.store.attachments import sweep_attachments
+from chat.store.messages import BUSY_SQL
 from chat.store.sql import Row, connection, one_transaction, row, rows
 
 BATCH = 50
@@ -28,7 +29,8 @@ def erase(user: Any) -> dict[str, int]:
     """What a user said, made and uploaded, here and in the threads of others, is gone; the report counts it. Usage
     stays and is nobody's any more, and so do the views of transcripts that the user had as staff.
 
-    A run that is still live afterwards finds no turn of its own, and writes nothing.
+    A run that is still live afterwards, in what was the user's, finds no turn of its own and writes nothing. What has
+    not ended in the threads of others is left as it is, and ``is_left`` tells: its end would write what it knows.
     """
     report: Counter[str] = Counter()
     _run(ACCESS, report, user=user)
@@ -55,6 +57,7 @@ def is_left(user: Any) -> bool:
         SELECT EXISTS (SELECT FROM chat_threads WHERE owner_id = %(user)s)
             OR EXISTS (SELECT FROM copilot_chats WHERE user_id = %(user)s)
             OR EXISTS (SELECT FROM chat_messages WHERE author_id = %(user)s)
+            OR EXISTS (SELECT FROM chat_turns WHERE user_id = %(user)s)
             OR EXISTS (SELECT FROM chat_attachments WHERE owner_id = %(user)s) AS is_left
         """,
         user=user,
@@ -122,10 +125,13 @@ SELECT (SELECT count(*) FROM gone) AS erased, (SELECT count(*) FROM gone) AS cop
 # What was said in the threads of others: the message stays as an empty place, so that what follows it still does.
 ELSEWHERE = """
 WITH erased AS (
-    UPDATE chat_messages
+    UPDATE chat_messages m
        SET parts = '[{"type": "text", "text": "[erased]"}]', metadata = '{}', client_id = NULL, author_id = NULL,
            turn_id = CASE WHEN turn_id LIKE 'erased-%%' THEN turn_id END, updated_at = clock_timestamp()
-     WHERE author_id = %(user)s RETURNING id
+     WHERE author_id = %(user)s AND NOT EXISTS (
+               SELECT FROM chat_turns t WHERE t.thread_id = m.thread_id AND t.turn_id = m.turn_id
+                  AND t.user_id = %(user)s)
+    RETURNING id
 )
 SELECT count(*) AS messages_elsewhere FROM erased
 """
@@ -143,16 +149,17 @@ SELECT count(*) AS titles_elsewhere FROM erased
 """
 # A turn's id may be the client's own words: it is renamed, and its messages with it. So it stands in the log, as does a
 # title: an ended turn's is not needed any more.
-TURNS_ELSEWHERE = """
+TURNS_ELSEWHERE = f"""
 WITH theirs AS MATERIALIZED (
-    SELECT id, thread_id, turn_id, finished_at FROM chat_turns WHERE user_id = %(user)s FOR UPDATE
+    SELECT id, thread_id, turn_id FROM chat_turns WHERE user_id = %(user)s AND status NOT IN ('queued', {BUSY_SQL})
+       FOR UPDATE
 ), messages AS (
     UPDATE chat_messages m SET turn_id = 'erased-' || theirs.id, metadata = m.metadata - 'turn_id' FROM theirs
      WHERE m.thread_id = theirs.thread_id AND m.turn_id = theirs.turn_id
 ), logs AS (
-    DELETE FROM chat_stream_events WHERE turn_id IN (SELECT id FROM theirs WHERE finished_at IS NOT NULL)
+    DELETE FROM chat_stream_events WHERE turn_id IN (SELECT id FROM theirs)
 ), erased AS (
-    UPDATE chat_turns t SET request = '{}', user_id = NULL, fingerprint = '', turn_id = 'erased-' || t.id
+    UPDATE chat_turns t SET request = '{{}}', user_id = NULL, fingerprint = '', turn_id = 'erased-' || t.id
       FROM theirs WHERE t.id = theirs.id RETURNING t.id
 )
 SELECT count(*) AS turns_elsewhere FROM erased

@@ -152,14 +152,23 @@ def abandoned_threads() -> list[uuid.UUID]:
 
 def abandoned_turns(thread_id: uuid.UUID) -> list[StoredTurn]:
     """The turns that have not ended in a thread that was deleted; who deleted it may end them."""
+    return _unended("t.thread_id = %(thread)s AND h.deleted_at IS NOT NULL", thread=thread_id)
+
+
+def turns_elsewhere(user: Any) -> list[StoredTurn]:
+    """The turns of a user, in threads of others, that have not ended."""
+    return _unended("t.user_id = %(user)s AND h.owner_id <> %(user)s", user=user)
+
+
+def _unended(condition: str, **params: Any) -> list[StoredTurn]:
+    """Queued ones first, so that none of them begins when another ends."""
     found = rows(
         f"""
         SELECT {TURN_COLUMNS}, NULL::bigint AS user_message_id, NULL::bigint AS assistant_message_id
           FROM chat_turns t JOIN chat_threads h ON h.id = t.thread_id
-         WHERE t.thread_id = %(thread)s AND t.status IN ('queued', {BUSY_SQL}) AND h.deleted_at IS NOT NULL
-         ORDER BY t.status = 'queued' DESC
+         WHERE {condition} AND t.status IN ('queued', {BUSY_SQL}) ORDER BY t.status = 'queued' DESC
         """,
-        thread=thread_id,
+        **params,
     )
     return [stored_turn(one) for one in found]
 

@@ -200,9 +200,9 @@ def _require_writable(scope: Scope, conversation: uuid.UUID) -> None:
         raise ReadOnly
 
 
-def request_stop_anyway(pk: int) -> None:
-    """The same for one turn of a conversation that nobody may see any more."""
-    row(STOP.format(which="id = %(pk)s"), pk=pk)
+def request_stop_anyway(pk: int) -> bool:
+    """The same for one turn, whoever may see its conversation. Whether it is live."""
+    return row(STOP.format(which="id = %(pk)s"), pk=pk) is not None
 
 
 def find(scope: Scope, condition: str, **params: Any) -> dict[str, Any] | None:

@@ -63,10 +63,13 @@ class Pending:
 
 
 class Writer:
-    """Use ``writer()``: there is one a process. ``on_lost`` is called with a turn and the epoch that it has left."""
+    """Use ``writer()``: there is one a process. ``on_lost`` is called with a turn and the epoch that it has left,
+    ``on_refused`` with a turn of whose log something cannot be written, and its epoch.
+    """
 
     def __init__(self) -> None:
-        self.on_lost: Callable[[int, int], None] = lambda turn, epoch: None
+        self.on_lost: Callable[[int, int], object] = lambda turn, epoch: None
+        self.on_refused: Callable[[int, int], object] = lambda turn, epoch: None
         self._pending: dict[int, Pending] = {}
         self._in_flight: dict[int, Pending] = {}
         self._next_seq: dict[int, int] = {}
@@ -180,6 +183,8 @@ class Writer:
             self._bytes -= pending.bytes
             if turn in taken:
                 pending.stream.publish(pending.first_seq, pending.chunks)
+            elif turn in self._refused:
+                self.on_refused(turn, pending.epoch)
             else:
                 self.on_lost(turn, pending.epoch)
 

@@ -237,7 +237,7 @@ def start_run(turn: StoredTurn, progress: Progress | None = None) -> Run:
     """Begin to answer a turn that was just begun in the database, or goes on with its ``progress``, on the running
     loop.
     """
-    writer().on_lost = lost
+    writer().on_lost, writer().on_refused = lost, _end_here
     run = _runs[turn.pk, turn.epoch] = Run(turn, progress)
     if turn.pk in _stopped_early:
         run.cancel(TurnStatus.STOPPED)
@@ -248,10 +248,15 @@ def lost(turn: int, epoch: int) -> None:
     """A turn does not stream under this epoch any more: whoever took it over ends it, and our call of the provider is
     for nothing. Unless it is our own run that has just ended or parked it.
     """
-    run = _runs.get((turn, epoch))
-    if run is not None and run.cancel(TurnStatus.INTERRUPTED):
+    if (run := _end_here(turn, epoch)) is not None:
         told = event("turn_taken_over", turn=turn, conversation=run.turn.conversation)
         logger.warning("turn %s was taken over; its run here is cancelled", turn, extra=told)
+
+
+def _end_here(turn: int, epoch: int) -> Run | None:
+    """Interrupt the run of a turn's leg; None where it is no longer, or was ended already."""
+    run = _runs.get((turn, epoch))
+    return run if run is not None and run.cancel(TurnStatus.INTERRUPTED) else None
 
 
 def cancel(turn: int, status: TurnStatus) -> None:

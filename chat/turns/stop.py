@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable, Iterable
 
 from chat.errors import Contention, ThreadBusy
 from chat.models import TurnStatus
 from chat.protocol import sse
 from chat.store.crossing import in_thread
 from chat.store.finalize import Ended, finalize_assistant_turn
-from chat.store.queue import abandoned_turns
 from chat.store.scope import Scope
 from chat.store.sql import ATTEMPTS
 from chat.store.stream_log import ANYBODY, LogRow
@@ -67,13 +67,21 @@ async def stop_turn(scope: Scope, pk: int) -> StoredTurn:
     return turn
 
 
-def stop_all(thread_id: uuid.UUID) -> None:
-    """End what lives or waits in a thread that was just deleted: nobody will read it, or could stop it."""
-    for turn in abandoned_turns(thread_id):
-        if turn.status == TurnStatus.QUEUED and _cancel_queued(turn):
-            continue
-        if not (turn.waiting and withdraw(turn)):
-            request_stop_anyway(turn.pk)
+def stop_all(unended: Callable[[], Iterable[StoredTurn]]) -> None:
+    """End turns that nobody could stop any more: those of a thread that was deleted, or of a user who is being erased.
+    What is queued or waits has ended when this returns; what runs was asked to, and does soon.
+
+    Race: one that is promoted, or parks, or goes on, as it is looked at. They are looked up once more then.
+    """
+    for _ in range(ATTEMPTS):
+        if not [turn for turn in unended() if not _stop_anyway(turn)]:
+            return
+
+
+def _stop_anyway(turn: StoredTurn) -> bool:
+    if turn.status == TurnStatus.QUEUED:
+        return bool(_cancel_queued(turn))
+    return bool(withdraw(turn)) if turn.waiting else request_stop_anyway(turn.pk)
 
 
 def _cancel_queued(turn: StoredTurn) -> Ended:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -73,6 +74,29 @@ async def test_a_teammate_reads_a_thread_and_may_not_write_in_it(
         assert (refused.status, refused.json()["error"]["code"]) == (403, "read_only"), path
     assert await Message.objects.acount() == before
     assert await Thread.objects.filter(title="/tokens 2 0", deleted_at=None, archived_at=None).acount() == 1
+
+
+async def test_who_is_erased_leaves_nothing_live_in_the_threads_of_teammates(
+    client: Client, other_client: Client, other_user: AbstractUser, teams: None, mates: None
+) -> None:
+    made = await client.request("POST", "/api/threads/", {"title": "Plans", "metadata": {"team": "write"}})
+    thread = made.json()["id"]
+    live = asyncio.create_task(other_client.send(thread, "/hang", "Persimmon1"))
+    while not await Turn.objects.filter(status="streaming").aexists():
+        await asyncio.sleep(0.01)
+    queued = asyncio.create_task(other_client.send(thread, "Persimmon2", "Persimmon2", on_busy="enqueue"))
+    while not await Turn.objects.filter(status="queued").aexists():
+        await asyncio.sleep(0.01)
+    await sync_to_async(call_command)("erase_user", other_user.get_username())
+    await asyncio.gather(live, queued)
+    turns = [one async for one in Turn.objects.filter(thread_id=thread)]
+    assert {(one.status, one.user_id, one.turn_id) for one in turns} == {
+        ("stopped", None, f"erased-{one.pk}") for one in turns
+    }
+    assert len(turns) == 2
+    for model in (Message, StreamEvents, Turn):
+        assert "Persimmon" not in repr([one async for one in model.objects.values()]), model
+    assert (await client.send(thread, "/tokens 2 0")).chunks()[-1]["type"] == "finish"
 
 
 async def test_a_teammate_writes_where_the_owner_lets_them_and_the_rest_stays_the_owner_s(

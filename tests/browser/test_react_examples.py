@@ -174,6 +174,24 @@ async def test_regenerate_and_edit_take_the_place_of_what_was_there(
     assert (text_of(user), text_of(answer)) == ("/tokens 4 0", "w1 w2 w3 w4 ")
 
 
+async def test_an_edit_keeps_the_files(site: str, server: Server, page: Page, cookies: list[Any]) -> None:
+    with server.client(server.token()) as asker:
+        uploaded = asker.post("/api/attachments/", files={"file": ("notes.txt", b"Notes")}).json()["part"]
+        message = {"role": "user", "parts": [uploaded, {"type": "text", "text": "/tokens 2 0"}]}
+        asker.post("/api/chat", json={"id": "with-a-file", "messages": [message]}).raise_for_status()
+    await page.context.add_cookies([{**cookie, "url": site} for cookie in map(_portable, cookies)])
+    example = Example(page, site, "plain")
+    await page.goto(f"{site}/#plain/with-a-file")
+    await example.button("Edit").click()
+    box = page.get_by_label("Edit the message")
+    await box.fill("/tokens 4 0")
+    await box.press("Enter")
+    await example.answers("w4")
+    user, _ = stored(server, cookies, "with-a-file")
+    assert [part["type"] for part in user["parts"]] == ["file", "text"]
+    assert (user["parts"][0]["url"], text_of(user)) == (uploaded["url"], "/tokens 4 0")
+
+
 async def test_a_token_lets_in_who_has_no_session(
     site: str, server: Server, browser: Browser, complaints: Complaints
 ) -> None:
@@ -216,9 +234,10 @@ def shared(server: Server, tmp_path: Path) -> Iterator[tuple[str, httpx.Client]]
 
 
 async def test_a_team_mate_s_thread_is_found_among_the_older_ones_and_gone_on_with(
-    site: str, shared: tuple[str, httpx.Client], page: Page, cookies: list[Any]
+    site: str, shared: tuple[str, httpx.Client], page: Page, cookies: list[Any], complaints: Complaints
 ) -> None:
     address, mate = shared
+    complaints.expect("403|dialog: Delete")
     with previewed(address) as team_site:
         plan = {"id": "of-the-mate", "title": "The plan", "metadata": {"team": "write"}}
         assert mate.post("/api/threads/", json=plan).status_code == 201
@@ -234,6 +253,9 @@ async def test_a_team_mate_s_thread_is_found_among_the_older_ones_and_gone_on_wi
         await example.send("/tokens 3 0")
         await example.answers("w3")
         assert len(mate.get("/api/threads/of-the-mate/messages/").json()["results"]) == 4
+        page.once("dialog", lambda dialog: dialog.accept())
+        await example.button("Delete The plan").click()
+        await expect(page.get_by_role("alert")).to_contain_text("may")
         await page.goto("about:blank")  # else it asks a site that is gone
 
 

@@ -94,7 +94,7 @@ def test_every_command_that_is_spoken_of_exists() -> None:
 
 
 def test_every_setting_that_is_spoken_of_exists() -> None:
-    names = {"CHAT_POSTGRES_BIN", "CHAT_PATIENCE"}  # of the embedded PostgreSQL's and the tests' environment
+    names = {"CHAT_POSTGRES_BIN"}  # of the embedded PostgreSQL's environment
     for page in PAGES:
         spoken = set(re.findall(r"\bCHAT_([A-Z_]+[A-Z])\b(?!_)", page.read_text()))
         assert spoken <= set(conf.DEFAULTS) | names, page.name

@@ -19,6 +19,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from chat.access.scopes import scope_of
+from chat.management.commands import erase_user
 from chat.models import (
     Attachment,
     CopilotChat,
@@ -269,12 +270,40 @@ def test_what_others_have_said_and_made_stays_as_it_is(user: AbstractUser, other
     assert (turn.user_id, turn.request, turn.fingerprint, turn.turn_id) == (None, {}, "", f"erased-{turn.pk}")
 
 
+def test_a_turn_in_the_thread_of_another_that_has_not_ended_is_left_and_told(
+    user: AbstractUser, other_user: AbstractUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end writes what it knows, and what it answers has to be there until then."""
+    monkeypatch.setattr(erase_user, "PATIENCE", 0.1)
+    theirs = ThreadFactory.create(owner=other_user)
+    said = {"parts": [{"type": "text", "text": PLANTED}], "turn_id": PLANTED}
+    turn = TurnFactory.create(thread=theirs, user=user, turn_id=PLANTED, status="streaming")
+    asked = MessageFactory.create(thread=theirs, author=user, **said)
+    answer = MessageFactory.create(thread=theirs, parent=asked, role="assistant", **said | {"parts": []})
+    before = everything()
+    with pytest.raises(CommandError, match="still writing"):
+        call_command("erase_user", user.get_username(), "--delete-account")
+    (changed,) = {key for key, row in everything().items() if row != before[key]}
+    assert changed == ("Turn", turn.pk)
+    turn.refresh_from_db()
+    assert turn.stop_requested_at
+    turn.status = "stopped"
+    turn.save()
+    call_command("erase_user", user.get_username(), "--delete-account")
+    assert found() == {}
+    for message in (asked, answer):
+        message.refresh_from_db()
+        assert message.turn_id == f"erased-{turn.pk}"
+
+
 def test_a_user_is_not_gone_while_anything_of_theirs_is_there(user: AbstractUser, other_user: AbstractUser) -> None:
+    elsewhere = ThreadFactory.create(owner=other_user)
     makers: list[Callable[[AbstractUser], Any]] = [
         lambda who: ThreadFactory.create(owner=who),
         lambda who: CopilotChat.objects.create(user=who),
         lambda who: MessageFactory.create(author=who),
         lambda who: Attachment.objects.create(owner=who, key=f"of {who.pk}", size=0),
+        lambda who: TurnFactory.create(thread=elsewhere, user=who),
     ]
     for make in makers:
         make(other_user)

@@ -144,15 +144,16 @@ async def test_what_cannot_even_be_sent_costs_only_the_turn_whose_fault_it_is(
 ) -> None:
     """Not only PostgreSQL may refuse a batch: putting it together may fail."""
     good, bad = await turn_elsewhere(asker), await turn_elsewhere(asker, "t2")
-    lost: list[tuple[int, int]] = []
-    monkeypatch.setattr(writer(), "on_lost", lambda *turn: lost.append(turn))
+    told: list[tuple[str, int, int]] = []
+    for name in ("on_lost", "on_refused"):
+        monkeypatch.setattr(writer(), name, lambda *turn, name=name: told.append((name, *turn)))
     streams = {turn.pk: open_stream(turn.pk, [b'{"type":"start"}']) for turn in (good, bad)}
     writer().add(streams[bad.pk], bad.epoch, [b"\xff"])
     writer().add(streams[good.pk], good.epoch, [b'{"type":"start-step"}'])
     reading = streams[good.pk].read(1)
     (frame,) = await asyncio.wait_for(anext(reading), 5)
     assert b"start-step" in frame
-    assert lost == [(bad.pk, bad.epoch)]
+    assert told == [("on_refused", bad.pk, bad.epoch)]
     with pytest.raises(Unavailable):
         await asyncio.wait_for(writer().take(bad.pk), 5)
     assert await asyncio.wait_for(writer().take(good.pk), 5) == (3, [])
@@ -170,6 +171,7 @@ async def test_a_turn_of_whose_log_something_was_refused_ends_with_what_was_show
     await sync_to_async(recover_expired)()
     turn = await assert_shown_is_stored((await reading).chunks())
     assert turn.status == "interrupted"
+    assert "taken over" not in caplog.text
 
 
 async def test_a_turn_that_has_said_nothing_is_numbered_from_one() -> None:

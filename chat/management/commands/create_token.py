@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from chat.management.users import named_user
+from chat.models import ApiToken
 from chat.store.tokens import create_token
 
 
@@ -16,4 +18,8 @@ class Command(BaseCommand):
         parser.add_argument("--name", default="", help="what the token is for")
 
     def handle(self, *args: Any, username: str, name: str, **options: Any) -> None:
+        try:
+            ApiToken._meta.get_field("name").run_validators(name)
+        except ValidationError as problem:
+            raise CommandError(f"--name: {' '.join(problem.messages)}") from None
         self.stdout.write(create_token(named_user(username).get_username(), name))

@@ -67,7 +67,7 @@ export function App() {
   const ready = id !== undefined && messages?.of === `${frontEnd}/${id}`;
   return (
     <div className="app">
-      <Sidebar threads={threads} current={id} frontEnd={frontEnd} changed={refresh}
+      <Sidebar threads={threads} current={id} frontEnd={frontEnd} changed={refresh} attempt={attempt}
         showOlder={older ? () => (pages.current++, void refresh()) : undefined} />
       <main>
         <header>

@@ -30,7 +30,7 @@ export function Plain({ id, initial, changed }: ConversationProps) {
                 text={textOf(message)}
                 send={(text) => {
                   setEdited(undefined);
-                  void sendMessage({ text, messageId: message.id });
+                  void sendMessage({ text, files: filesOf(message), messageId: message.id });
                 }}
               />
             ) : (
@@ -58,6 +58,8 @@ export function Plain({ id, initial, changed }: ConversationProps) {
 
 const textOf = (message: UIMessage) =>
   message.parts.map((part) => (part.type === "text" ? part.text : "")).join("");
+
+const filesOf = (message: UIMessage) => message.parts.filter((part) => part.type === "file");
 
 interface ComposerProps {
   label: string;

@@ -5,20 +5,23 @@ interface Props {
   current: string | undefined;
   frontEnd: string;
   changed: () => void;
+  attempt: (work: () => Promise<void>) => Promise<void>;
   showOlder?: () => void;
 }
 
-export function Sidebar({ threads, current, frontEnd, changed, showOlder }: Props) {
-  const rename = async (thread: Thread) => {
+export function Sidebar({ threads, current, frontEnd, changed, attempt, showOlder }: Props) {
+  const rename = (thread: Thread) => attempt(async () => {
     const title = prompt("Title", thread.title)?.trim();
-    if (title) await renameThread(thread.id, title).then(changed);
-  };
-  const remove = async (thread: Thread) => {
+    if (!title) return;
+    await renameThread(thread.id, title);
+    changed();
+  });
+  const remove = (thread: Thread) => attempt(async () => {
     if (!confirm(`Delete “${thread.title}”?`)) return;
     await deleteThread(thread.id);
     if (isCalled(thread, current)) location.hash = frontEnd;
     changed();
-  };
+  });
   return (
     <aside>
       <a className="button" href={`#${frontEnd}/`}>New thread</a>
