@@ -225,7 +225,7 @@ def test_a_token_is_stored_as_a_digest_only(user: AbstractUser, capsys: pytest.C
     assert create_token(user.get_username()) != token
     with pytest.raises(CommandError, match="no user"):
         call_command("create_token", "nobody")
-    with pytest.raises(CommandError, match="--name: .* at most 100 characters"):
+    with pytest.raises(CommandError, match=r"--name: .* at most 100 characters"):
         call_command("create_token", user.get_username(), "--name", "x" * 101)
     assert ApiToken.objects.count() == 2
 

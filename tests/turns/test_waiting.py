@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -14,12 +15,15 @@ from django.db import OperationalError
 from django.db.models import F
 
 from chat.models import QuotaCounter, StreamEvents, TokenUsage, ToolApproval, Turn
+from chat.store.scope import Scope
+from chat.store.turns import read_turn
 from chat.telemetry import commit_observers
 from chat.testing.client import Client
 from chat.testing.invariants import assert_database_is_sound
 from chat.turns import run
 from chat.turns.recover import recover_expired
 from chat.turns.run import drain
+from chat.turns.stop import stop_all
 from chat.turns.waiting import end_overdue
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
 from tests.turns.agents import Says
@@ -161,6 +165,16 @@ async def test_a_deleted_thread_takes_its_waiting_turn_along(client: Client) -> 
     turn = await assert_log_is_stored(turn.pk)
     assert turn.status == "stopped"
     await sync_to_async(assert_database_is_sound)()
+
+
+async def test_a_turn_that_parks_in_the_moment_in_which_all_are_stopped_is_looked_at_once_more(
+    client: Client, asker: Scope
+) -> None:
+    turn, _ = await parked(client)
+    stored = await sync_to_async(read_turn)(asker, turn.pk)
+    looks = iter([[replace(stored, status="streaming")], [stored]])
+    await sync_to_async(stop_all)(lambda: next(looks))
+    assert (await Turn.objects.aget()).status == "stopped"
 
 
 async def test_a_turn_may_wait_again_in_its_next_leg(client: Client, settings: Any) -> None:
