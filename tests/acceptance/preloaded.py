@@ -72,6 +72,7 @@ class Preloaded(DemoServer):
         self, nursery: Nursery, url: str, fault: str = "", concurrency: int | None = None, **settings: object
     ) -> None:
         self.nursery, self.url_of_database, self.fault, self.concurrency = nursery, url, fault, concurrency
+        self.fault_of_worker = ""  # where that is another
         self.given = settings
         named = {"CHAT_RUNNER": "worker"} if concurrency else {}
         super().__init__(nursery.folder, prepared=True, DATABASE_URL=url, **{**settings, **named})
@@ -98,7 +99,8 @@ class Preloaded(DemoServer):
         )
         if self.worker:
             # Both recover what others left, and one of them is to be struck, not first one and then the other.
-            self.worker.fault = "" if self.fault.startswith(("take:", "recover:")) else self.fault
+            recovers = self.fault.startswith(("take:", "recover:"))
+            self.worker.fault = self.fault_of_worker or ("" if recovers else self.fault)
             self.worker.launch()
 
     def until_ready(self) -> float:

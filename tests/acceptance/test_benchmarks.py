@@ -27,6 +27,7 @@ EXPECTED = [
 ]
 
 
+@pytest.mark.in_process  # benchmarks/workers.py is theirs
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="the database's processes are looked for in /proc")
 def test_the_benchmark_of_streams_prints_every_row(tmp_path: Path) -> None:

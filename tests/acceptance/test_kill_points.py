@@ -148,7 +148,7 @@ def only_in_process(case: Case) -> bool:
 def arm_the_worker_alone(owner: Preloaded, case: Case) -> None:
     """Points are counted in each process: the fourth mirror, that of the first answer, is the first of a worker."""
     if owner.worker and case.commit == "mirror" and case.number > len(ASKED):
-        owner.fault, owner.worker.fault = "", replace(case, number=case.number - len(ASKED)).fault
+        owner.fault, owner.fault_of_worker = "", replace(case, number=case.number - len(ASKED)).fault
 
 
 @pytest.mark.parametrize(

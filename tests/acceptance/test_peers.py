@@ -18,6 +18,7 @@ from tests.acceptance.server import ROOT
 
 
 @pytest.mark.alone
+@pytest.mark.in_process  # the page compares servers that answer by themselves
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="the database's processes are looked for in /proc")
 def test_the_comparison_runs_with_ours_and_the_bare_view_and_tells_what_it_saw(tmp_path: Path) -> None:
