@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 from chat import conf
 from chat.agents.defects import agent_problems
 from chat.store import jobs
-from chat.store.access import policy_problems
+from chat.store.policies import policy_problems
 from chat.store.reconcile_runs import why_not
 from chat.store.sql import DatabaseError, connection
 from chat.turns.prices import wrong_prices

@@ -19,8 +19,8 @@ from django.utils.text import capfirst
 
 from chat.admin.cells import NOTHING, one_line
 from chat.models import Message, Thread
-from chat.store.access import administered_threads
 from chat.store.audit import note_view
+from chat.store.policies import administered_threads
 
 M = TypeVar("M", bound=Model)
 # The kind of a view that the audit log has of who looks for words in what was said: a hit tells that they were.

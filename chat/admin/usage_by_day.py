@@ -18,8 +18,8 @@ from chat.admin.read_only import ReadOnlyAdmin
 from chat.admin.usage_chart import UNKNOWN, draw
 from chat.models import TokenUsage
 from chat.protocol.usage_csv import csv_pieces
-from chat.store.access import administered_threads
 from chat.store.crossing import stepwise
+from chat.store.policies import administered_threads
 from chat.store.scope import Scope
 from chat.store.usage_totals import Totals, usage_pages
 

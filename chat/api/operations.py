@@ -48,7 +48,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
             "Send a message, ask for another answer or edit; streams the turn. A retry joins the turn there is.",
             STREAM,
             requests.ChatBody,
-            also=(403, 404, 409, 429, 503),
+            also=(403, 404, 409),
         )
     },
     "chat-resume": {
@@ -58,9 +58,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     "turn": {"get": O("How a turn stands.", shapes.Turn)},
     "turn-stream": {"get": O("A turn's stream, during or after.", STREAM, query={"after": CURSOR}, also=(410,))},
     "turn-approvals": {
-        "post": O(
-            "Decide on calls that a turn waits for.", shapes.Turn, decisions.DecisionsBody, also=(403, 409, 429, 503)
-        )
+        "post": O("Decide on calls that a turn waits for.", shapes.Turn, decisions.DecisionsBody, also=(403, 409))
     },
     "turn-stop": {"post": O("Stop a turn, or cancel it while it waits.", shapes.Stopped, also=(202, 403))},
     "threads": {
@@ -98,7 +96,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         "get": O("One thread.", shapes.Export, query={"format": {"type": "string", "enum": ["json", "markdown"]}})
     },
     "export": {"get": O("All your threads.", shapes.Export)},
-    "import": {"post": O("Threads out of an export.", shapes.Imported, DOCUMENT, also=(413,))},
+    "import": {"post": O("Threads out of an export.", shapes.Imported, DOCUMENT)},
     "messages": {
         "get": O(
             "The current messages, last page first.",
@@ -131,7 +129,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     "share": {"delete": O("Revoke a link.", status=204)},
     "shared": {"get": O("What a link shows, to anybody.", shapes.SharedThread, public=True)},
     "attachments": {
-        "post": O("Keep a file.", shapes.Attachment, {"multipart/form-data": FILE}, status=201, also=(409, 413, 415))
+        "post": O("Keep a file.", shapes.Attachment, {"multipart/form-data": FILE}, status=201, also=(409, 415))
     },
     "attachment": {
         "get": O("The file.", "application/octet-stream"),
@@ -161,9 +159,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
             },
         )
     },
-    "copilot-send": {
-        "post": O("Send to a copilot chat; streams the turn.", STREAM, copilot.SendBody, also=(409, 429, 503))
-    },
+    "copilot-send": {"post": O("Send to a copilot chat; streams the turn.", STREAM, copilot.SendBody, also=(409,))},
     "copilot-resume": {
         "get": O("Its stream.", STREAM, query={"streamId": TEXT, "after": CURSOR}, also=(204, 410)),
     },
@@ -183,9 +179,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     "copilot-fork": {
         "post": O("A new chat with the history up to a message.", shapes.CopilotChat, copilot.ForkBody, status=201)
     },
-    "copilot-inbox": {
-        "post": O("A turn that nobody reads.", shapes.Turn, copilot.SaidBody, status=202, also=(409, 429, 503))
-    },
+    "copilot-inbox": {"post": O("A turn that nobody reads.", shapes.Turn, copilot.SaidBody, status=202, also=(409,))},
     "copilot-import": {
         "post": O("Another system's chats; superusers.", shapes.MadeChats, copilot.ImportBody, status=201)
     },

@@ -99,8 +99,10 @@ def _paths(patterns: list[Any], prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def _told(name: str, method: str, path: str, operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any]:
     has_place = bool(PLACE.search(path))
-    refusals = [400, *([] if operation.public else [401]), *([404] if has_place or name.startswith("copilot") else [])]
-    statuses = sorted({operation.status, *operation.also, *refusals})
+    statuses = {operation.status, *operation.also, 400, 429, 503}
+    statuses |= {401} if not operation.public else set()
+    statuses |= {404} if has_place or name.startswith("copilot") else set()
+    statuses |= {413} if operation.body else set()
     told: dict[str, Any] = {
         "operationId": f"{name}-{method}".replace("-", "_"),
         "summary": operation.summary,
@@ -112,7 +114,7 @@ def _told(name: str, method: str, path: str, operation: Operation, schema_of: di
             ),
             *({"name": one, "in": "query", "schema": schema} for one, schema in (operation.query or {}).items()),
         ],
-        "responses": {str(status): _answer(operation, status, schema_of) for status in statuses},
+        "responses": {str(status): _answer(operation, status, schema_of) for status in sorted(statuses)},
         "security": [] if operation.public else SECURITY,
     }
     if operation.deprecated:

@@ -9,15 +9,14 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.sessions.backends import db, signed_cookies
 from django.db import router
-from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from chat.models import ApiToken
-from chat.store.scope import Scope, policy, visible_chat, visible_thread
-from chat.store.sql import DatabaseError, connection, key_type, row, rows, undone_on_error
+from chat.store.scope import Scope, visible_chat, visible_thread
+from chat.store.sql import connection, key_type, rows
 
 
 def living_sessions(keys: Collection[str]) -> set[str]:
@@ -51,46 +50,6 @@ def user_of_name(username: str) -> AbstractBaseUser | None:
     """The user who logs in with that name, active or not."""
     users = get_user_model()._default_manager.using(connection().alias)
     return users.filter(**{get_user_model().USERNAME_FIELD: username}).first()
-
-
-def administered_threads(user: AbstractBaseUser | AnonymousUser) -> RawSQL | None:
-    """The ids of the threads that the access policy lets a member of the staff find in the admin; None for all."""
-    condition = policy().may_administer("asker.id")
-    if condition == "true":
-        return None
-    kind = key_type()
-    asker = f"(SELECT %s::{kind} AS id) asker"
-    return RawSQL(f"SELECT chat_threads.id FROM chat_threads CROSS JOIN {asker} WHERE {condition}", (user.pk,))  # noqa: S611 - the policy's
-
-
-def policy_problems(*, ask: bool) -> list[str]:
-    """What is wrong with the access policy; with ``ask`` PostgreSQL is asked whether it understands the conditions,
-    where the tables are there.
-    """
-    try:
-        made = policy()
-        conditions = {name: getattr(made, name)("asker.id") for name in ("may_see", "may_write", "may_administer")}
-        if not callable(getattr(made, "scope", None)):
-            return ["it has no method scope."]
-    except Exception as problem:  # whatever a host's module raises when it is imported
-        return [f"{type(problem).__name__}: {problem}"]
-    found = [
-        f"{name} gives {type(given).__name__}, not SQL."
-        for name, given in conditions.items()
-        if not isinstance(given, str)
-    ]
-    if not found and ask and row("SELECT to_regclass('chat_threads') AS made")["made"]:  # type: ignore[index]
-        kind = key_type()
-        for name, condition in conditions.items():
-            try:
-                with undone_on_error():
-                    rows(
-                        f"EXPLAIN SELECT FROM chat_threads, (SELECT %(user)s::{kind} AS id) asker WHERE {condition}",
-                        user=None,
-                    )
-            except (DatabaseError, ValueError) as problem:
-                found.append(f"{name}: {problem}")
-    return found
 
 
 def visible_conversations(asked: Iterable[tuple[Scope, UUID]]) -> set[tuple[Scope, UUID]]:
