@@ -17,7 +17,7 @@ from chat.protocol.requests import ThreadBody, checked_name
 from chat.store import threads
 from chat.store.queue import abandoned_turns
 from chat.store.scope import Scope
-from chat.store.trash import deleted_threads, purge_thread, restore_thread
+from chat.store.trash import deleted_threads, find_deleted_thread, purge_thread, restore_thread
 from chat.turns.stop import stop_all
 
 PAGE = 200
@@ -97,7 +97,10 @@ class RestoreThread(ChatView):
 class PurgeThread(ChatView):
     def post(self, request: Request, thread_id: str) -> HttpResponse:
         """Delete a thread in the trash for good."""
-        purge_thread(self.asker(), checked_name(thread_id, "thread_id"))
+        asker = self.asker()
+        thread = find_deleted_thread(asker, checked_name(thread_id, "thread_id"))
+        stop_all(partial(abandoned_turns, thread))  # a deletion that was cut off has left them
+        purge_thread(asker, thread)
         return HttpResponse(status=204)
 
 

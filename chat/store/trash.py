@@ -70,17 +70,30 @@ def restore_thread(scope: Scope, name: str) -> Row:
     return read_thread(scope, there["id"])
 
 
-def purge_thread(scope: Scope, name: str) -> None:
+def find_deleted_thread(scope: Scope, name: str) -> uuid.UUID:
+    """The thread of that name in the asker's trash. Raises ThreadNotFound."""
+    found = row(
+        f"SELECT id FROM chat_threads WHERE {IN_TRASH} AND (id = %(id)s OR client_id = %(name)s)",
+        scope_user=scope.user_id,
+        id=thread_uuid(name),
+        name=name,
+    )
+    if found is None:
+        raise ThreadNotFound
+    thread: uuid.UUID = found["id"]
+    return thread
+
+
+def purge_thread(scope: Scope, thread: uuid.UUID) -> None:
     """Delete a thread in the asker's trash for good: messages, turns and logs go with it, usage stays.
 
-    Race: a turn of it that is being ended. It keeps the rows it needs until then: ThreadBusy. Raises ThreadNotFound,
-    also for a thread that is not in the trash.
+    Race: a turn of it that is being ended. It keeps the rows it needs until then: ThreadBusy. One that is gone, or was
+    restored, in this moment stays so.
     """
-    values = {"scope_user": scope.user_id, "id": thread_uuid(name), "name": name}
-    named = f"{IN_TRASH} AND (id = %(id)s OR client_id = %(name)s)"
-    if row(f"{GONE.format(condition=f'{named} AND {NOT_BUSY}')}", **values) is None:
-        if row(f"SELECT id FROM chat_threads WHERE {named}", **values) is None:
-            raise ThreadNotFound
+    values = {"scope_user": scope.user_id, "id": thread}
+    if row(GONE.format(condition=f"id = %(id)s AND {IN_TRASH} AND {NOT_BUSY}"), **values) is None and row(
+        f"SELECT id FROM chat_threads WHERE id = %(id)s AND {IN_TRASH}", **values
+    ):
         raise ThreadBusy("A turn of this thread is still being stopped. Try again in a moment.")
 
 

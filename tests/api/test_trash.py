@@ -84,19 +84,27 @@ def test_the_command_keeps_to_the_settings(settings: Any, capsys: pytest.Capture
     assert purge_expired(deleted_days=0, idle_days=0) == []
 
 
+@pytest.mark.parametrize("by_its_owner", [False, True])
 @pytest.mark.parametrize("status", ["queued", "awaiting_approval"])
-def test_what_waits_in_a_thread_whose_deletion_was_cut_off_does_not_keep_it_for_ever(status: str) -> None:
-    thread = ThreadFactory.create(deleted_at="2026-01-01T00:00:00Z")
-    turn = TurnFactory.create(thread=thread, status=status, user=thread.owner)
-    if status != "queued":  # which has no rows yet
-        for role in ("user", "assistant"):
-            MessageFactory.create(thread=thread, turn_id=turn.turn_id, role=role)
-    elsewhere = TurnFactory.create(status=status)
-    call_command("purge_threads")
-    assert not Thread.objects.filter(pk=thread.pk).exists()
-    assert Turn.objects.get().pk == elsewhere.pk
-    elsewhere.refresh_from_db()
-    assert elsewhere.status == status
+async def test_what_waits_in_a_thread_whose_deletion_was_cut_off_does_not_keep_it_for_ever(
+    client: Client, user: AbstractUser, status: str, by_its_owner: bool
+) -> None:
+    def cut_off() -> tuple[Thread, Turn]:
+        thread = ThreadFactory.create(owner=user, deleted_at="2026-01-01T00:00:00Z")
+        turn = TurnFactory.create(thread=thread, status=status, user=user)
+        if status != "queued":  # which has no rows yet
+            for role in ("user", "assistant"):
+                MessageFactory.create(thread=thread, turn_id=turn.turn_id, role=role)
+        return thread, TurnFactory.create(status=status)
+
+    thread, elsewhere = await sync_to_async(cut_off)()
+    if by_its_owner:
+        assert (await client.request("POST", f"/api/threads/{thread.pk}/purge/")).status == 204
+    else:
+        await sync_to_async(call_command)("purge_threads")
+    assert not await Thread.objects.filter(pk=thread.pk).aexists()
+    (left,) = [one async for one in Turn.objects.all()]
+    assert (left.pk, left.status) == (elsewhere.pk, status)
 
 
 @pytest.mark.parametrize("query", ["deleted=1", "mine=x", "q=" + "x" * 2000])

@@ -25,7 +25,7 @@ from chat.store.threads import (
     require_not_deleted,
     update_thread,
 )
-from chat.store.trash import deleted_threads, purge_thread, restore_thread
+from chat.store.trash import deleted_threads, find_deleted_thread, purge_thread, restore_thread
 from tests.factories import MessageFactory, ThreadFactory
 
 pytestmark = pytest.mark.django_db
@@ -183,6 +183,8 @@ def test_only_what_is_named_is_purged_from_the_asker_s_trash(asker: Scope, other
     others = made(other, "gone", deleted_at=PAST)
     for name in ("unknown", "live", str(others.pk)):
         with pytest.raises(ThreadNotFound):
-            purge_thread(asker, name)
-    purge_thread(asker, "gone")
+            find_deleted_thread(asker, name)
+    for thread in (live.pk, others.pk):
+        purge_thread(asker, thread)
+    purge_thread(asker, find_deleted_thread(asker, "gone"))
     assert set(Thread.objects.values_list("pk", flat=True)) == {kept.pk, live.pk, others.pk}
