@@ -12,6 +12,7 @@ from chat.protocol import chunks, sse
 from chat.protocol.chunks import Chunk, defect, is_well_formed
 from chat.protocol.partial_json import parse_partial
 from chat.protocol.replay import replay
+from chat.protocol.sanitize import MAX_DEPTH
 from tests.unit.stored_parts import BROKEN_PART
 
 # -- chunks
@@ -141,6 +142,9 @@ def test_the_headers_are_the_ai_sdks_and_keep_proxies_from_buffering() -> None:
         ("{]", {}),
         ("-", None),
         ("nonsense", None),
+        ("12x", None),
+        ('{"a": 1, "b": nonsense 2', {"a": 1}),
+        ('{"a": 1, "b": , 2', {"a": 1}),
     ],
 )
 def test_a_json_text_that_is_not_finished_gives_what_there_is(text: str, value: Any) -> None:
@@ -150,6 +154,9 @@ def test_a_json_text_that_is_not_finished_gives_what_there_is(text: str, value: 
 
 
 def test_an_input_of_nothing_but_brackets_ends() -> None:
+    whole, cut = (repr(parse_partial("[" * (MAX_DEPTH + more))[1]) for more in (0, 1))
+    assert whole.count("[") == MAX_DEPTH
+    assert "too deep" in cut
     assert parse_partial("[" * 100_000)[0]
     assert parse_partial('{"a":' * 100_000)[0]
 

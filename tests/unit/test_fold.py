@@ -22,6 +22,7 @@ from chat.protocol.chunks import (
     tool_output_error,
 )
 from chat.protocol.fold import AssistantContentBuilder, fold
+from chat.protocol.metadata import clean_metadata
 from tests.unit.strategies import make_canonical
 
 STEP: Part = {"type": "step-start"}
@@ -51,6 +52,29 @@ def test_deltas_of_a_block_are_one_part() -> None:
 def test_text_after_an_end_is_a_part_of_its_own() -> None:
     again = [text_delta("a", "1"), {"type": "text-end", "id": "a"}, text_delta("a", "2")]
     assert parts_of(*again) == [STEP, text("1"), text("2")]
+
+
+def test_an_error_that_says_nothing_is_said_to_be_one() -> None:
+    for text in ("", None, 5):
+        call = {"toolCallId": "c1", "toolName": "search"}
+        *_, part = parts_of(
+            tool_input_available("c1", "search", {}), {"type": "tool-output-error", **call, "errorText": text}
+        )
+        assert part["errorText"] == "The tool failed."
+
+
+def test_of_two_inputs_that_are_being_written_the_second_is_shown_where_nothing_came_of_the_first() -> None:
+    builder = built(
+        tool_input_start("c1", "search"), tool_input_start("c2", "search"), tool_input_delta("c2", '{"q": "tea')
+    )
+    _, first, second = builder.snapshot()
+    assert "input" not in first
+    assert second["input"] == {"q": "tea"}
+
+
+def test_what_is_no_metadata_is_none() -> None:
+    assert [clean_metadata(value) for value in ("words", 5, ["a"], {}, None)] == [None] * 5
+    assert clean_metadata({"a": 1}) == {"a": 1}
 
 
 def test_reasoning_and_text_are_two_parts_in_order() -> None:
