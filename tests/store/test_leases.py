@@ -61,6 +61,14 @@ def test_a_turn_that_has_ended_is_no_longer_ours_to_renew(asker: Scope) -> None:
     assert [lease.turn for lease in renew([(turn.pk, turn.epoch), (ended.pk, ended.epoch)])] == [turn.pk]
 
 
+def test_a_turn_that_has_ended_is_not_taken_over_however_long_ago_it_was(asker: Scope) -> None:
+    turn, ended = begun(asker, 2)
+    finish(ended)
+    for one in (turn, ended):
+        silent_for(one, 60)
+    assert [taken.pk for taken in take_expired(30, "p")] == [turn.pk]
+
+
 def test_those_that_have_been_silent_longest_are_taken_over_first_some_at_a_time(asker: Scope) -> None:
     turns = begun(asker, 4)
     for turn, seconds in zip(turns, (40, 50, 60, 10), strict=True):

@@ -169,13 +169,14 @@ def test_an_append_and_a_heartbeat_lock_the_turns_of_a_process_in_one_order(aske
     def run(job: Callable[[], Any]) -> int:
         pids.put(backend_pid())
         with connection.cursor() as cursor:
+            cursor.execute("SET enable_indexscan = off")  # which would find them in order
             for other in JOINS:
                 cursor.execute(f"SET {other} = {'off' if join not in ('', other) else 'on'}")
         try:
             return len(job())
         finally:
             with connection.cursor() as cursor:  # the pool gives it to somebody else
-                for other in JOINS:
+                for other in (*JOINS, "enable_indexscan"):
                     cursor.execute(f"RESET {other}")
             connections.close_all()
 

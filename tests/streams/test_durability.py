@@ -123,6 +123,18 @@ async def test_agents_wait_while_too_much_is_not_yet_committed(client: Client, s
     assert 0 < most < 4_000
 
 
+async def test_nobody_waits_for_a_commit_while_little_is_left_to_commit(settings: Any) -> None:
+    settings.CHAT_DURABILITY = "async"
+    turn = open_stream(1)
+    assert not writer().full
+    writer().add(turn, 1, [b"{}"])
+    assert not writer().full
+    settings.CHAT_PENDING_BYTES = 1
+    assert writer().full
+    await asyncio.wait_for(writer().room(), 5)
+    assert await writer().take(1) == (2, [])
+
+
 async def test_many_turns_share_their_commits(client: Client) -> None:
     results = await asyncio.gather(*(client.send(f"t{number}", "/tokens 40 5") for number in range(30)))
     for response in results:

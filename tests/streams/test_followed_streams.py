@@ -140,6 +140,19 @@ async def test_who_leaves_a_stream_leaves_the_one_in_its_place_alone(asker: Scop
     assert find_stream(turn.pk) is running
 
 
+async def test_a_process_that_ends_keeps_only_what_somebody_still_waits_for() -> None:
+    streams = {number: open_stream(number) for number in range(4)}
+    for stream in streams.values():
+        stream.publish(1, [b'{"type":"start"}'])
+    read, over = streams[0], streams[1]
+    async with aclosing(read.read()) as waiting, aclosing(over.read()) as late:  # type: ignore[type-var]
+        await asyncio.gather(anext(waiting), anext(late))
+        for ended in (over, streams[2]):
+            ended.end()
+        hub.forget_unread()
+        assert [find_stream(number) for number in streams] == [read, None, None, None]
+
+
 async def test_a_leg_that_goes_on_elsewhere_is_not_read_from_the_run_of_the_one_before(asker: Scope) -> None:
     turn = await turn_elsewhere(asker)
     before = open_stream(turn.pk)
