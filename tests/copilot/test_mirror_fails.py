@@ -122,13 +122,13 @@ def test_in_mirror_reads_the_request_fails_and_the_array_is_unchanged(
 ) -> None:
     settings.COPILOT_MESSAGES_PHASE = Phase.MIRROR_READS
     chat = chat_with(asker, "u1")
-    with connection.cursor() as cursor:
-        cursor.execute("SET lock_timeout = '300ms'")  # a role's own setting, in production
-    try:
-        with fault(), pytest.raises(DatabaseError):
-            PLACES[place](asker, chat)
-    finally:
-        run("RESET lock_timeout")
+    with fault():
+        run("SET lock_timeout = '300ms'")  # a role's own setting, in production
+        try:
+            with pytest.raises(DatabaseError):
+                PLACES[place](asker, chat)
+        finally:
+            run("RESET lock_timeout")
     stored = CopilotChat.objects.get()
     assert (stored.pk, array(chat), mirror(chat)) == (chat, ["u1"], ["u1"])
     assert (stored.messages_version, stored.active_stream_id, stored.mirror_failures) == (0, None, 0)
