@@ -29,10 +29,10 @@ AT_REST = {*(status.value for status in ENDED), TurnStatus.AWAITING_APPROVAL.val
 class TurnStream:
     """The frames of one turn, growing until it ends. Frame ``n`` of the list is chunk ``seq == n + 1``."""
 
-    def __init__(self, turn: int, *, followed: bool = False) -> None:
+    def __init__(self, turn: int) -> None:
         self.turn = turn
-        self.followed = followed  # read from the log; else a run of this process publishes it
-        self.known = not followed  # whether what the log held was read at least once
+        self.followed = True  # read from the log; else a run of this process publishes it
+        self.known = False  # whether what the log held was read at least once
         self.ended = self.pruned = False
         self.readers = 0
         self._missed = False
@@ -144,7 +144,7 @@ async def follow(turn: int, since: int = 0) -> TurnStream:
     """
     stream = _streams.get(turn)
     if stream is None or _is_of_leg_before(stream, since):
-        stream = _streams[turn] = TurnStream(turn, followed=True)
+        stream = _streams[turn] = TurnStream(turn)
     try:
         await refresh([turn])
     finally:

@@ -97,7 +97,9 @@ def test_nobody_decides_after_the_time_or_the_turn_is_over(asker: Scope) -> None
     ):
         with pytest.raises(TurnEnded):
             decide(asker, late.pk, [yes()], "me")
-    assert decide(asker, waiting(asker, expires_at=now + timedelta(hours=1)).pk, [yes()], "me").progress
+    answered = decide(asker, waiting(asker, expires_at=now + timedelta(hours=1)).pk, [yes()], "me")
+    assert answered.progress
+    assert answered.turn.created, "whoever decided last runs it"
 
 
 @pytest.mark.django_db(transaction=True)

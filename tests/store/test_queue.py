@@ -13,6 +13,7 @@ from django.contrib.auth.models import AbstractUser
 from chat.access.scopes import scope_of
 from chat.errors import QueueFull, ThreadNotFound
 from chat.models import Turn
+from chat.store.leases import take_expired
 from chat.store.queue import abandoned_turns, may_go_on, promote, queued_turns, waiting_threads
 from chat.store.quotas import Limits
 from chat.store.scope import Scope
@@ -57,9 +58,11 @@ def test_a_turn_waits_behind_the_others_unless_it_is_the_first(asker: Scope, thr
     while waiting := queued_turns(asker, thread):
         assert promote(thread, "p") is None, "one at a time"
         end_live(asker, thread)
+        Turn.objects.filter(thread=thread).update(heartbeat_at="2026-01-01T00:00:00Z")
         begun = promote(thread, "p")
         assert begun
         assert begun.created
+        assert take_expired(3600, "another") == [], "its lease begins now"
         order.append(begun.turn_id)
         assert names(queued_turns(asker, thread)) == names(waiting[1:])
     assert order == ["t4", "t2", "t3"]

@@ -105,6 +105,7 @@ def test_news_fit_a_payload_however_many_turns_there_are() -> None:
     told = [turn for payload in payloads for turn in payload.removeprefix("process ").split(",")]
     assert told == [str(turn) for turn in range(10**9, 10**9 + 5000)]
     assert news("process", []) == []
+    assert news("process", [1, 2, 3]) == ["process 1,2,3"]
 
 
 def test_the_log_of_a_turn_goes_with_it(turn: StoredTurn) -> None:

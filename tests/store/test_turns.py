@@ -129,9 +129,11 @@ def test_a_turn_needs_a_thread_that_its_asker_may_see(asker: Scope, thread: uuid
 
 def test_finalising_writes_answer_status_and_usage(asker: Scope, thread: uuid.UUID) -> None:
     turn = begin(asker, thread)
+    begun = Message.objects.get(role=Role.ASSISTANT).updated_at
     assert finish(turn, metadata={"status": "completed"}, finish_reason="stop")
 
     shell = Message.objects.get(role=Role.ASSISTANT)
+    assert shell.updated_at > begun
     usage = TokenUsage.objects.get()
     stored = Turn.objects.get()
     assert (shell.parts, shell.metadata) == (ANSWER, {"status": "completed"})

@@ -127,6 +127,8 @@ async def test_nobody_waits_for_a_commit_while_little_is_left_to_commit(settings
     settings.CHAT_DURABILITY = "async"
     turn = open_stream(1)
     assert not writer().full
+    writer().add(turn, 1, [])
+    assert not writer()._pending, "there is nothing to commit"
     writer().add(turn, 1, [b"{}"])
     assert not writer().full
     settings.CHAT_PENDING_BYTES = 1
@@ -166,6 +168,8 @@ async def test_what_cannot_even_be_sent_costs_only_the_turn_whose_fault_it_is(
     (frame,) = await asyncio.wait_for(anext(reading), 5)
     assert b"start-step" in frame
     assert told == [("on_refused", bad.pk, bad.epoch)]
+    writer().add(streams[bad.pk], bad.epoch, [b"{}"])
+    assert not writer()._pending, "nothing is taken behind a gap"
     with pytest.raises(Unavailable):
         await asyncio.wait_for(writer().take(bad.pk), 5)
     assert await asyncio.wait_for(writer().take(good.pk), 5) == (3, [])
@@ -204,6 +208,10 @@ async def test_the_gap_between_commits_grows_with_rows_and_readers(asker: Scope,
     first = await committed()
     while writer()._task:
         await asyncio.sleep(0)
-    assert writer()._last_woken == 1
+    assert writer()._last_woken == 1, "the reader"
+    writer().add(stream, turn.epoch, [b'{"type":"x"}'])
+    while writer()._task:
+        await asyncio.sleep(0)
+    assert writer()._last_woken == 1, "without one it is the row"
     writer()._last_woken = 100_000  # what one commit of many turns leaves
     assert await committed() - first >= 0.35

@@ -63,6 +63,25 @@ async def test_a_reader_who_comes_while_the_last_one_leaves_misses_nothing(
         assert b"start-step" in frame
 
 
+async def test_what_came_while_nobody_followed_is_read_by_who_found_the_stream_before(asker: Scope) -> None:
+    turn = await turn_elsewhere(asker)
+    stream = await follow(turn.pk)
+    async with aclosing(stream.read()) as first:  # type: ignore[type-var]
+        await anext(first)
+        second = stream.read(1)
+    await add_second_chunk(turn)  # its NOTIFY finds no stream here
+    (frame,) = await asyncio.wait_for(anext(second), 10)
+    assert b"start-step" in frame
+
+
+async def test_who_reads_a_turn_that_is_deleted_comes_to_an_end(asker: Scope) -> None:
+    gone, kept = await turn_elsewhere(asker), await turn_elsewhere(asker, "t2")
+    streams = [await follow(turn.pk) for turn in (gone, kept)]
+    await Turn.objects.filter(pk=gone.pk).adelete()
+    await refresh()
+    assert [stream.ended for stream in streams] == [True, False]
+
+
 async def test_readers_who_wait_for_a_turn_before_it_runs_here_are_told_by_its_run(asker: Scope) -> None:
     """A second tab, or a retry, finds the turn in the moment between its commit and the begin of its run."""
     turn = await turn_elsewhere(asker)
