@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import logging.config
 from typing import Any
@@ -13,8 +14,10 @@ from django.conf import settings as django_settings
 from django.db import connection
 
 from chat.agents.base import TurnContext
-from chat.models import Message
+from chat.models import Message, Turn
 from chat.testing.client import Client, said
+from chat.turns.recover import recover_expired
+from tests.refusals import only_rows
 from tests.ws.sockets import socket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
@@ -63,6 +66,27 @@ async def test_a_turn_is_told_by_its_fields_as_json(client: Client, caplog: pyte
     told = orjson.loads(formatters()[1].format(ended))
     assert (told["level"], told["event"], told["status"]) == ("INFO", "turn_ended", "completed")
     assert {"turn", "conversation", "milliseconds", "first_chunk_ms", "total_tokens"} <= told.keys()
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> str:
+    return "\n".join(formatter.format(record) for record in caplog.records for formatter in formatters())
+
+
+async def test_an_end_that_postgresql_refuses_is_told_without_the_row_that_it_refused(
+    client: Client, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.CHAT_AGENT = "tests.api.test_log_canary.Broken"
+    async with only_rows("chat_messages", f"role = 'user' OR strpos(parts::text, '{WORD}') = 0"):
+        reading = asyncio.create_task(client.send("t1", WORD))
+        while "could not be stored (IntegrityError)" not in caplog.text:
+            await asyncio.sleep(0.01)
+    told = logged(caplog)
+    assert "only_rows" in told, "nothing was logged, so nothing was tested"
+    for secret in ("Canary-8841", KEY):
+        assert secret not in told, told
+    await Turn.objects.aupdate(heartbeat_at="2026-01-01T00:00:00Z")
+    await sync_to_async(recover_expired)()
+    await reading
 
 
 async def test_no_path_writes_what_was_said_into_a_log_or_an_error(
@@ -116,10 +140,9 @@ async def test_no_path_writes_what_was_said_into_a_log_or_an_error(
         await run("ALTER TABLE chat_threads_away RENAME TO chat_threads")
     faults = [record for record in caplog.records if getattr(record, "event", "") == "request_failed"]
     assert [record.place for record in faults] == [*["MessageFeedback"] * len(FAULTS), "resume", "ThreadConsumer"]  # type: ignore[attr-defined]
-    logged = "\n".join(formatter.format(record) for record in caplog.records for formatter in formatters())
-    output = capfd.readouterr()
+    output, log = capfd.readouterr(), logged(caplog)
     for told in ("failed", "chat_feedback", "no_words", "InvalidTextRepresentation"):
-        assert told in logged, "nothing was logged, so nothing was tested"
-    for where in (logged, output.out, output.err, *answers):
+        assert told in log, "nothing was logged, so nothing was tested"
+    for where in (log, output.out, output.err, *answers):
         for secret in ("Canary-8841", KEY):
             assert secret not in where, where
