@@ -59,12 +59,14 @@ def test_a_batch_that_is_sent_again_changes_nothing(turn: StoredTurn) -> None:
 
 
 def test_an_older_epoch_and_an_ended_turn_get_nothing_written(asker: Scope, turn: StoredTurn) -> None:
-    ended = begin(asker, open_thread(asker, "ended"))
+    """Whatever epoch those have that live beside them."""
+    ended, live, later = (begin(asker, open_thread(asker, name)) for name in ("ended", "live", "later"))
     finish(ended)
-    Turn.objects.filter(pk=turn.pk).update(epoch=2)
-    batch = [LogRow(turn.pk, 1, 1, chunks(1)), LogRow(ended.pk, 1, 1, chunks(1)), LogRow(999_999, 1, 1, chunks(1))]
-    assert append(batch, "p") == set()
-    assert not StreamEvents.objects.exists()
+    Turn.objects.filter(pk__in=(turn.pk, later.pk)).update(epoch=2)
+    batch = [LogRow(one, 1, 1, chunks(1)) for one in (turn.pk, ended.pk, 999_999, live.pk)]
+    batch.append(LogRow(later.pk, 2, 1, chunks(1)))
+    assert append(batch, "p") == {live.pk, later.pk}
+    assert set(StreamEvents.objects.values_list("turn_id", flat=True)) == {live.pk, later.pk}
 
 
 @pytest.mark.django_db(transaction=True)
