@@ -63,6 +63,17 @@ async def test_a_reader_who_comes_while_the_last_one_leaves_misses_nothing(
         assert b"start-step" in frame
 
 
+async def test_a_stream_is_found_when_its_log_was_read_and_not_before(asker: Scope) -> None:
+    """Who finds it earlier would take what is there for all there is."""
+    turn = await turn_elsewhere(asker)
+    following = asyncio.create_task(follow(turn.pk))
+    await asyncio.sleep(0)
+    assert turn.pk in hub._streams
+    assert find_stream(turn.pk) is None
+    stream = await following
+    assert find_stream(turn.pk) is stream
+
+
 async def test_what_came_while_nobody_followed_is_read_by_who_found_the_stream_before(asker: Scope) -> None:
     turn = await turn_elsewhere(asker)
     stream = await follow(turn.pk)
