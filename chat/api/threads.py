@@ -26,17 +26,12 @@ PAGE = 200
 class Threads(ChatView):
     def get(self, request: Request) -> HttpResponse:
         limit = self.number("limit", 50, most=PAGE)
+        after = self._after()
+        chosen: dict[str, Any] = {"q": self.words(), "archived": self._archived(), "mine": self.flag("mine")}
         if self.flag("deleted"):
-            found = deleted_threads(self.asker(), after=self._after(), limit=limit + 1)
+            found = deleted_threads(self.asker(), after=after, limit=limit + 1)
         else:
-            found = threads.list_threads(
-                self.asker(),
-                after=self._after(),
-                limit=limit + 1,
-                q=self.words(),
-                archived=self._archived(),
-                mine=self.flag("mine"),
-            )
+            found = threads.list_threads(self.asker(), after=after, limit=limit + 1, **chosen)
         more = None
         if len(found) > limit:
             more = {"after": position_of(found[limit - 1])}

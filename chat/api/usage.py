@@ -50,6 +50,7 @@ class Usage(ChatView):
             thread=checked_name(names["thread"], "thread") if "thread" in names else None,
             model=self._model(),
         )
+        limit, after = self.number("limit", PAGE, most=PAGE), self._after(totals.group)
         if kind == "csv":
             # The last day that belongs to the time.
             name = f"usage-{since:%Y-%m-%d}-{until - timedelta(microseconds=1):%Y-%m-%d}.csv"
@@ -58,8 +59,7 @@ class Usage(ChatView):
                 content_type="text/csv; charset=utf-8",
                 headers={"Content-Disposition": f'attachment; filename="{name}"'},
             )
-        limit = self.number("limit", PAGE, most=PAGE)
-        found = usage_totals(asker, totals, after=self._after(totals.group), limit=limit + 1)
+        found = usage_totals(asker, totals, after=after, limit=limit + 1)
         more = None
         if len(found) > limit:
             more = {"after": orjson.dumps([found[limit - 1][name] for name in totals.group]).decode()}

@@ -132,10 +132,12 @@ async def test_the_list_is_filtered_by_title_literally(
         "after=2026-01-01~x",
         "archived=maybe",
         "q=%00",
+        "mine=maybe",
     ],
 )
-async def test_a_bad_query_is_refused_by_field(client: Client, query: str) -> None:
-    refused = await client.request("GET", f"/api/threads/?{query}")
+@pytest.mark.parametrize("more", ["", "&deleted=true"])
+async def test_a_bad_query_is_refused_by_field(client: Client, query: str, more: str) -> None:
+    refused = await client.request("GET", f"/api/threads/?{query}{more}")
     assert (refused.status, refused.json()["error"]["field"]) == (400, query.partition("=")[0])
 
 

@@ -72,6 +72,8 @@ async def test_a_time_is_given_in_days_or_in_moments(client: Client, user: Abstr
         ("to=0001-01-01T00:00:00%2B10:00", "to"),
         ("to=0001-01-02", "to"),
         ("to=0001-01-02&format=csv", "to"),
+        ("limit=0&format=csv", "limit"),
+        ("after=x&format=csv", "after"),
         ("from=2026-01-02&to=2026-01-01", "from"),
         ("from=2020-01-01&to=2026-01-01", "from"),
         ("from=2030-01-01", "from"),

@@ -49,7 +49,7 @@ MIRROR_ONLY = "mirror_only"
 
 def rebuilt(chosen: Range = BEHIND) -> Step:
     total = Step()
-    for step in islice(rebuild(chosen, batch_size=3), 60):  # none of the tests needs as many
+    for step in islice(rebuild(chosen, batch_size=3), rounds(60, 2000)):  # none of the tests needs as many
         assert step.chats <= 3
         total.add(step)
     return total
