@@ -28,7 +28,9 @@ from tests.proof.report import Outcome, outcomes, page
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = Path("docs") / "proof.md"
 KEPT = ROOT / ".data" / "proof.json"
-AGAIN = " What had failed or not been reached at commit {commit} was run again, the rest not: {tests}."
+AGAIN = (
+    " What had failed or not been reached in {minutes} minutes at commit {commit} was run again, the rest not: {tests}."
+)
 
 
 def main() -> int:
@@ -54,15 +56,17 @@ def main() -> int:
     found += [one for one in before if not any(one.of(test) for test in tests)]
     commit = git("rev-parse", "--short", "HEAD") + (" with changes" if git("status", "--porcelain") else "")
     KEPT.parent.mkdir(exist_ok=True)
-    KEPT.write_text(json.dumps({"form": form, "commit": commit, "outcomes": [asdict(one) for one in found]}))
+    minutes = f"{(time.monotonic() - begun) / 60:.0f}"
+    told = {"form": form, "commit": commit, "minutes": minutes, "outcomes": [asdict(one) for one in found]}
+    KEPT.write_text(json.dumps(told))
     about = {
         "rows": f"Only {', '.join(row.name for row in rows)}" if chosen.rows else "All rows",
         "form": form,
         "commit": commit,
         "python": platform.python_version(),
         "cores": str(os.cpu_count()),
-        "minutes": f"{(time.monotonic() - begun) / 60:.0f}",
-        "again": AGAIN.format(commit=kept["commit"], tests=", ".join(tests) or "nothing") if chosen.again else "",
+        "minutes": minutes,
+        "again": AGAIN.format(tests=", ".join(tests) or "nothing", **kept) if chosen.again else "",
     }
     hand_on(page(rows, found, about), page_of(chosen.page, chosen.rows))
     return code
@@ -83,7 +87,7 @@ def unsettled(tests: Sequence[str], before: Sequence[Outcome]) -> list[str]:
         failed = sorted({one.path for one in mine if one.result == "failed"})
         tried = any(one.result == "passed" for one in mine)
         found += failed or ([] if tried else [test])
-    return found
+    return list(dict.fromkeys(found))  # what two rows name is run once
 
 
 def page_of(asked: Path | None, rows: list[str]) -> Path | None:

@@ -72,7 +72,8 @@ def test_what_failed_and_what_was_not_reached_is_run_again_and_nothing_else() ->
     assert unsettled(tests, []) == tests
     passed = [Outcome("tests.a", "test_one", "passed", 1), Outcome("tests.b", "test_two", "passed", 1)]
     assert unsettled(tests, passed) == []
-    assert unsettled(tests, [*passed, Outcome("tests.a", "test_three", "failed", 1)]) == ["tests/a.py::test_three"]
+    failed = Outcome("tests.a", "test_three", "failed", 1)
+    assert unsettled([*tests, "tests"], [*passed, failed]) == ["tests/a.py::test_three"], "which two rows name"
     assert unsettled(tests, passed[:1]) == ["tests/b.py::test_two"]
     skipped = Outcome("tests.b", "test_two", "skipped", 0)
     assert unsettled(tests, [passed[0], skipped]) == ["tests/b.py::test_two"]
