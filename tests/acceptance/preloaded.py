@@ -97,10 +97,11 @@ class Preloaded(DemoServer):
                 "concurrency": self.concurrency,
             }
         )
-        if self.worker:
-            # Both recover what others left, and one of them is to be struck, not first one and then the other.
-            recovers = self.fault.startswith(("take:", "recover:"))
-            self.worker.fault = self.fault_of_worker or ("" if recovers else self.fault)
+        if self.worker and self.fault.startswith(("take:", "recover:")):
+            # It recovers as well, and would leave nothing to strike at. It begins when the server goes on.
+            self.worker.pid = 0
+        elif self.worker:
+            self.worker.fault = self.fault_of_worker or self.fault
             self.worker.launch()
 
     def until_ready(self) -> float:
@@ -108,7 +109,7 @@ class Preloaded(DemoServer):
             if not self.alive() or time.monotonic() - self.launched > READY_WITHIN:
                 raise RuntimeError(f"The server did not start:\n{self.log.read_text()}")
             time.sleep(0.02)
-        if self.worker:
+        if self.worker and self.worker.pid:
             self.worker.until_ready()
         return time.monotonic() - self.launched
 
@@ -118,7 +119,7 @@ class Preloaded(DemoServer):
     def state(self) -> str:
         """The letter that ps shows: T for one that was stopped; empty for one that is gone."""
         own = state_of(self.pid)
-        if self.worker is None:
+        if self.worker is None or not self.worker.pid:
             return own
         theirs = state_of(self.worker.pid)
         if own in STRUCK or theirs in STRUCK:
@@ -137,11 +138,14 @@ class Preloaded(DemoServer):
 
     @property
     def pids(self) -> list[int]:
-        return [self.pid, *([self.worker.pid] if self.worker else [])]
+        return [one.pid for one in (self, self.worker) if one and one.pid]
 
     def send(self, number: signal.Signals) -> None:
         for pid in self.pids:
             os.kill(pid, number)
+        if number == signal.SIGCONT and self.worker and not self.worker.pid:
+            self.worker.fault = ""
+            self.worker.launch()
 
     def stop(self) -> None:
         for pid in self.pids:
