@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from functools import partial
 from typing import Any
 
 from django.http import HttpResponse
@@ -15,7 +14,6 @@ from chat.errors import InvalidInput
 from chat.protocol import sanitize
 from chat.protocol.requests import ThreadBody, checked_name
 from chat.store import threads
-from chat.store.queue import abandoned_turns
 from chat.store.scope import Scope
 from chat.store.trash import deleted_threads, find_deleted_thread, purge_thread, restore_thread
 from chat.turns.stop import stop_all
@@ -79,7 +77,7 @@ class Thread(ChatView):
         asker = self.asker()
         thread = named_thread(asker, thread_id)
         threads.delete_thread(asker, thread)
-        stop_all(partial(abandoned_turns, thread))
+        stop_all(thread)
         return HttpResponse(status=204)
 
 
@@ -94,7 +92,7 @@ class PurgeThread(ChatView):
         """Delete a thread in the trash for good."""
         asker = self.asker()
         thread = find_deleted_thread(asker, checked_name(thread_id, "thread_id"))
-        stop_all(partial(abandoned_turns, thread))  # a deletion that was cut off has left them
+        stop_all(thread)  # a deletion that was cut off has left them
         purge_thread(asker, thread)
         return HttpResponse(status=204)
 

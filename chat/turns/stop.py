@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 from chat.errors import Contention, ThreadBusy
 from chat.models import TurnStatus
 from chat.protocol import sse
 from chat.store.crossing import in_thread
 from chat.store.finalize import Ended, finalize_assistant_turn
+from chat.store.queue import abandoned_turns, turns_elsewhere
 from chat.store.scope import Scope
 from chat.store.sql import ATTEMPTS
 from chat.store.stream_log import ANYBODY, LogRow
@@ -67,9 +71,23 @@ async def stop_turn(scope: Scope, pk: int) -> StoredTurn:
     return turn
 
 
-def stop_all(unended: Callable[[], Iterable[StoredTurn]]) -> None:
-    """End turns that nobody could stop any more: those of a thread that was deleted, or of a user who is being erased.
-    What is queued or waits has ended when this returns; what runs was asked to, and does soon.
+def stop_all(thread_id: uuid.UUID) -> None:
+    """End what lives or waits in a thread that was just deleted: nobody will read it, or could stop it."""
+    stop_each(partial(abandoned_turns, thread_id))
+
+
+def stop_elsewhere(user: Any) -> None:
+    """End what a user who is being erased has begun in the threads of others, and wait for it, ten seconds at most."""
+    unended = partial(turns_elsewhere, user)
+    stop_each(unended)
+    deadline = time.monotonic() + PATIENCE
+    while unended() and time.monotonic() < deadline:
+        time.sleep(LOOK)
+
+
+def stop_each(unended: Callable[[], Iterable[StoredTurn]]) -> None:
+    """End turns, whoever may. What is queued or waits has ended when this returns; what runs was asked to, and does
+    soon.
 
     Race: one that is promoted, or parks, or goes on, as it is looked at. They are looked up once more then.
     """

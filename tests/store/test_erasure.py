@@ -19,7 +19,6 @@ from django.db.models import Q
 from django.utils import timezone
 
 from chat.access.scopes import scope_of
-from chat.management.commands import erase_user
 from chat.models import (
     Attachment,
     CopilotChat,
@@ -41,6 +40,7 @@ from chat.store.sql import rows
 from chat.store.threads import find_thread
 from chat.store.tokens import create_token
 from chat.testing.client import Client
+from chat.turns import stop
 from tests.factories import (
     ApprovalFactory,
     MessageFactory,
@@ -274,7 +274,7 @@ def test_a_turn_in_the_thread_of_another_that_has_not_ended_is_left_and_told(
     user: AbstractUser, other_user: AbstractUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its end writes what it knows, and what it answers has to be there until then."""
-    monkeypatch.setattr(erase_user, "PATIENCE", 0.1)
+    monkeypatch.setattr(stop, "PATIENCE", 0.1)
     theirs = ThreadFactory.create(owner=other_user)
     said = {"parts": [{"type": "text", "text": PLANTED}], "turn_id": PLANTED}
     turn = TurnFactory.create(thread=theirs, user=user, turn_id=PLANTED, status="streaming")

@@ -23,7 +23,7 @@ from chat.testing.invariants import assert_database_is_sound
 from chat.turns import run
 from chat.turns.recover import recover_expired
 from chat.turns.run import drain
-from chat.turns.stop import stop_all
+from chat.turns.stop import stop_each
 from chat.turns.waiting import end_overdue
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
 from tests.turns.agents import Says
@@ -173,7 +173,7 @@ async def test_a_turn_that_parks_in_the_moment_in_which_all_are_stopped_is_looke
     turn, _ = await parked(client)
     stored = await sync_to_async(read_turn)(asker, turn.pk)
     looks = iter([[replace(stored, status="streaming")], [stored]])
-    await sync_to_async(stop_all)(lambda: next(looks))
+    await sync_to_async(stop_each)(lambda: next(looks))
     assert (await Turn.objects.aget()).status == "stopped"
 
 

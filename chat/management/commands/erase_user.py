@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 import json
-import time
-from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from chat.management.users import named_user
 from chat.store.erasure import delete_account, erase, hide_threads, is_left, own_threads_of
-from chat.store.queue import abandoned_turns, turns_elsewhere
-from chat.turns.stop import LOOK, PATIENCE, stop_all
+from chat.turns.stop import stop_all, stop_elsewhere
 
 
 class Command(BaseCommand):
@@ -32,11 +29,8 @@ class Command(BaseCommand):
         user = named_user(username).pk
         hide_threads(user)
         for thread in own_threads_of(user):
-            stop_all(partial(abandoned_turns, thread))
-        stop_all(partial(turns_elsewhere, user))
-        deadline = time.monotonic() + PATIENCE
-        while turns_elsewhere(user) and time.monotonic() < deadline:  # their ends still write what they know
-            time.sleep(LOOK)
+            stop_all(thread)
+        stop_elsewhere(user)  # their ends still write what they know
         report = erase(user)
         if is_left(user):
             raise CommandError(

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
 from chat import conf
 from chat.store.attachments import sweep_attachments
-from chat.store.queue import abandoned_threads, abandoned_turns
+from chat.store.queue import abandoned_threads
 from chat.store.trash import purge_expired
 from chat.turns.stop import stop_all
 
@@ -33,7 +32,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, deleted_days: float, idle_days: float, **options: Any) -> None:
         for thread in abandoned_threads():
-            stop_all(partial(abandoned_turns, thread))
+            stop_all(thread)
         total = 0
         while purged := purge_expired(deleted_days=deleted_days, idle_days=idle_days):
             total += len(purged)
