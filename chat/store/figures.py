@@ -19,7 +19,8 @@ SELECT busy.*, queued.*, mirror.*, checked.*
           FROM chat_turns WHERE status IN ('streaming', 'awaiting_approval')) busy,
        (SELECT count(*) AS queued,
                coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 AS waiting
-          FROM chat_turns WHERE status = 'queued') queued,
+          FROM chat_turns q WHERE status = 'queued'  -- nothing moves in the trash
+           AND NOT EXISTS (SELECT FROM chat_threads h WHERE h.id = q.thread_id AND h.deleted_at IS NOT NULL)) queued,
        (SELECT count(*) AS failed FROM copilot_chats WHERE mirror_failures > 0) mirror
   LEFT JOIN (SELECT found, mended, extract(epoch FROM clock_timestamp() - finished_at)::float8 AS age
                FROM copilot_reconcile_runs

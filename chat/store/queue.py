@@ -138,21 +138,23 @@ def queued_turns(scope: Scope, thread_id: uuid.UUID) -> list[StoredTurn]:
 
 
 def abandoned_threads() -> list[uuid.UUID]:
-    """Deleted threads in which turns have not ended. Whoever deletes one ends them as well, but may be killed, or lose
-    the database, between the two: nothing promotes what waits there, and such a thread is never purged.
+    """Deleted threads in which a turn is busy. Whoever deletes one ends it as well, but may be killed, or lose the
+    database, between the two: such a thread is never purged.
     """
     found = rows(
         f"""
-        SELECT DISTINCT t.thread_id FROM chat_turns t JOIN chat_threads h ON h.id = t.thread_id
-         WHERE t.status IN ('queued', {BUSY_SQL}) AND h.deleted_at IS NOT NULL
+        SELECT t.thread_id FROM chat_turns t JOIN chat_threads h ON h.id = t.thread_id
+         WHERE t.status IN ({BUSY_SQL}) AND h.deleted_at IS NOT NULL
         """
     )
     return [one["thread_id"] for one in found]
 
 
 def abandoned_turns(thread_id: uuid.UUID) -> list[StoredTurn]:
-    """The turns that have not ended in a thread that was deleted; who deleted it may end them."""
-    return _unended("t.thread_id = %(thread)s AND h.deleted_at IS NOT NULL", thread=thread_id)
+    """The busy turn of a thread that was deleted, if one is; who deleted it may end it. What waits there goes on when
+    the thread is restored, or goes with it.
+    """
+    return _unended("t.thread_id = %(thread)s AND t.status <> 'queued' AND h.deleted_at IS NOT NULL", thread=thread_id)
 
 
 def turns_elsewhere(user: Any) -> list[StoredTurn]:

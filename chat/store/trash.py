@@ -13,8 +13,10 @@ from chat.store.threads import ThreadPosition, read_thread, thread_of_row, threa
 COLUMNS = "id, owner_id, client_id, title, metadata, archived_at, created_at, updated_at, deleted_at"
 # A thread in the trash is its owner's alone, whoever could see it before.
 IN_TRASH = "owner_id = %(scope_user)s AND deleted_at IS NOT NULL"
-NOT_BUSY = f"""NOT EXISTS (SELECT FROM chat_turns t WHERE t.thread_id = chat_threads.id
-                            AND t.status IN ('queued', {BUSY_SQL}))"""
+# What waits in the queue of a deleted thread has no rows, and nobody begins it: it goes with the thread.
+NOT_BUSY = f"""NOT EXISTS (
+    SELECT FROM chat_turns t WHERE t.thread_id = chat_threads.id
+       AND (t.status IN ({BUSY_SQL}) OR (t.status = 'queued' AND chat_threads.deleted_at IS NULL)))"""
 
 
 # With the files that were attached in them, whose bytes the next sweep takes away.

@@ -72,7 +72,9 @@ async def stop_turn(scope: Scope, pk: int) -> StoredTurn:
 
 
 def stop_all(thread_id: uuid.UUID) -> None:
-    """End what lives or waits in a thread that was just deleted: nobody will read it, or could stop it."""
+    """End what lives, or waits for decisions, in a thread that was just deleted: nobody will read it, or could stop it.
+    What was asked behind it goes on waiting, and runs when the thread is restored.
+    """
     stop_each(partial(abandoned_turns, thread_id))
 
 

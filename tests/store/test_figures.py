@@ -40,6 +40,7 @@ def test_a_figure_counts_what_it_names_and_nothing_beside_it() -> None:
     for status, minutes in (("queued", 5), ("queued", 1), ("streaming", 2), ("streaming", 0), ("awaiting_approval", 9)):
         ago = now - timedelta(minutes=minutes)
         TurnFactory.create(status=status, created_at=ago, heartbeat_at=ago)
+    TurnFactory.create(status="queued", created_at=now - timedelta(hours=1), thread__deleted_at=now)
     for mode, hours, is_clean in (
         ("check", 2, False),
         ("from_mirror", 1, True),

@@ -14,7 +14,7 @@ from chat.access.scopes import scope_of
 from chat.errors import QueueFull, ThreadNotFound
 from chat.models import Turn
 from chat.store.leases import take_expired
-from chat.store.queue import abandoned_turns, may_go_on, promote, queued_turns, waiting_threads
+from chat.store.queue import abandoned_threads, abandoned_turns, may_go_on, promote, queued_turns, waiting_threads
 from chat.store.quotas import Limits
 from chat.store.scope import Scope
 from chat.store.threads import delete_thread, open_thread
@@ -131,14 +131,15 @@ def test_a_sweeper_finds_any_of_the_threads_that_wait_for_nobody(asker: Scope, t
     assert {tuple(waiting_threads(limit=1)) for _ in range(60)} == {(one,) for one in left}
 
 
-def test_what_is_ended_with_a_deleted_thread_is_what_has_not_ended_in_it_those_that_wait_first(
-    asker: Scope, thread: uuid.UUID
-) -> None:
+def test_what_is_ended_with_a_deleted_thread_is_what_is_busy_in_it(asker: Scope, thread: uuid.UUID) -> None:
     wait_behind(asker, thread, "t2")
-    delete_thread(asker, open_thread(asker, "other"))
-    assert abandoned_turns(thread) == [], "it is there"
+    other = open_thread(asker, "other")
+    delete_thread(asker, other)
+    assert (abandoned_threads(), abandoned_turns(thread)) == ([other], [])
     delete_thread(asker, thread)
-    assert names(abandoned_turns(thread)) == ["t2", "t1"]
+    assert (sorted(abandoned_threads()), names(abandoned_turns(thread))) == (sorted([other, thread]), ["t1"])
+    end_live(asker, thread)
+    assert (abandoned_threads(), abandoned_turns(thread)) == ([other], [])
 
 
 # Whose quota a turn that waits needs

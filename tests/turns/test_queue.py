@@ -9,16 +9,16 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db.models.functions import Now
 
-from chat.models import Message, Turn
+from chat.models import Message, Thread, Turn
 from chat.store import queue
 from chat.store.begin import NewUserMessage, begin_turn
-from chat.store.queue import enqueue_turn
+from chat.store.queue import enqueue_turn, waiting_threads
 from chat.store.scope import Scope
 from chat.store.threads import open_thread
 from chat.testing.client import Client, Response, said
 from chat.testing.invariants import assert_invariants
 from chat.turns.heartbeat import stop_heartbeat
-from chat.turns.runner import move_on
+from chat.turns.runner import move_on, next_turn
 from tests.folded import assert_shown_is_stored
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
@@ -89,6 +89,40 @@ async def test_a_queued_turn_can_be_cancelled_and_its_reader_comes_to_an_end(cli
     assert (await Turn.objects.aget(turn_id="m2")).status == "stopped"
     assert await Message.objects.acount() == 2
     await sync_to_async(assert_invariants)()
+
+
+async def test_what_waits_in_a_deleted_thread_runs_when_it_is_restored_and_not_before(client: Client) -> None:
+    async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as first:
+        await first.until("text-delta")
+        behind = [wait_behind(client, "m2")]
+        await queued(client, 1)
+        behind.append(wait_behind(client, "m3"))
+        [one, two] = await queued(client, 2)
+        assert (await client.request("DELETE", "/api/threads/t1/")).status == 204
+        await first.until("abort")
+    assert await sync_to_async(waiting_threads)() == []
+    assert await sync_to_async(next_turn)((await Thread.objects.aget()).pk) is None
+    assert {turn.status async for turn in Turn.objects.filter(turn_id__in=["m2", "m3"])} == {"queued"}
+    assert (await client.request("POST", "/api/threads/t1/restore/")).status == 200
+    assert await queued(client, 2) == [one, two]
+    move_on(waiting_threads)
+    for answer in await asyncio.gather(*behind):
+        assert (await assert_shown_is_stored(answer.chunks())).status == "completed"
+    order = [message.turn_id async for message in Message.objects.order_by("id")]
+    assert order == ["m1", "m1", "m2", "m2", "m3", "m3"]
+    await sync_to_async(assert_invariants)()
+
+
+async def test_what_waits_in_a_deleted_thread_goes_with_it(client: Client) -> None:
+    async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as first:
+        await first.until("text-delta")
+        waiting = wait_behind(client, "m2")
+        await queued(client, 1)
+        await client.request("DELETE", "/api/threads/t1/")
+        await first.until("abort")
+    assert (await client.request("POST", "/api/threads/t1/purge/")).status == 204
+    assert not await Turn.objects.aexists()
+    waiting.cancel()
 
 
 async def test_no_client_can_write_the_answer_of_a_turn_that_waits(client: Client) -> None:
@@ -215,15 +249,3 @@ async def test_one_thread_that_cannot_go_on_keeps_no_other_from_it(
         "queued",
         "completed",
     ]
-
-
-async def test_deleting_a_thread_ends_what_waits_in_it(client: Client) -> None:
-    async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as first:
-        await first.until("text-delta")
-        waiting = wait_behind(client, "m2")
-        await queued(client, 1)
-        await client.request("DELETE", "/api/threads/t1/")
-        assert (await waiting).chunks()[-1] == {"type": "abort"}
-        await first.body()
-    assert {turn.status async for turn in Turn.objects.all()} == {"stopped"}
-    await sync_to_async(assert_invariants)()
