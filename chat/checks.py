@@ -144,12 +144,14 @@ def check_runner(
         problem = "Procrastinate is not installed."
     elif not apps.is_installed(jobs.APPLICATION):
         problem = f"{jobs.APPLICATION} is not in INSTALLED_APPS."
-    elif connection().alias in (databases or ()) and not jobs.has_tables():
-        problem = "Procrastinate's tables are not in the database."
-    if problem is None:
-        return []
-    hint = f"Install the extra `worker`, add {jobs.APPLICATION!r} to INSTALLED_APPS, migrate; see docs/workers.md."
-    return [checks.Error(f"CHAT_RUNNER = 'worker' cannot be: {problem}", hint=hint, id="chat.E031")]
+    if problem is not None:
+        hint = f"Install the extra `worker`, and add {jobs.APPLICATION!r} to INSTALLED_APPS; see docs/workers.md."
+        return [checks.Error(f"CHAT_RUNNER = 'worker' cannot be: {problem}", hint=hint, id="chat.E031")]
+    if connection().alias in (databases or ()) and not jobs.has_tables():
+        # No error: `migrate` looks as well, before it makes them.
+        text = "CHAT_RUNNER = 'worker' cannot be yet: Procrastinate's tables are not in the database."
+        return [checks.Warning(text, hint="migrate", id="chat.W031")]
+    return []
 
 
 @checks.register("chat")

@@ -71,6 +71,9 @@ def test_a_command_exists_and_takes_what_it_is_given(page: str, line: str) -> No
             assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
         case ["docker", "compose", "-f", file, *_]:
             assert (ROOT / file) == COMPOSE
+        case ["cp", example, copy]:
+            assert (ROOT / example).is_file()
+            assert (ROOT / copy).parent.is_dir()
         case ["pg_dump", *given]:
             if shutil.which("pg_dump") is None:
                 pytest.skip("there is no pg_dump")
