@@ -100,6 +100,27 @@ async def test_a_message_that_could_not_be_queued_is_kept_below_the_live_answer(
     await wired.hold_text(" ".join(f"w{each}" for each in range(1, 151)), "w1 w2")
 
 
+async def test_a_message_that_did_not_get_through_outlives_a_look_elsewhere_and_a_reload(
+    wired: Screen, cable: Cable, complaints: Complaints
+) -> None:
+    complaints.expect(NETWORK)
+    await wired.ask("/tokens 1 0")
+    await cable.cut()
+    await wired.send("as it was written")
+    await expect(wired.waiting).to_contain_text("Not sent. The server cannot be reached.")
+    await wired.new_thread()
+    await wired.page.go_back()
+    await expect(wired.box).to_have_value("as it was written")
+    await expect(wired.waiting).to_have_count(0)
+    await wired.box.press("Enter")
+    await expect(wired.waiting).to_contain_text("Not sent. The server cannot be reached.")
+    await expect(wired.box).to_have_value("")
+    await cable.mend()
+    await wired.reload()
+    await expect(wired.box).to_have_value("as it was written")
+    await expect(wired.waiting).to_have_count(0)
+
+
 async def test_what_is_typed_outlives_the_session_and_the_login(screen: Screen, complaints: Complaints) -> None:
     complaints.expect("401|403")
     await screen.page.context.clear_cookies()

@@ -57,7 +57,8 @@ async def test_another_answer_takes_the_place_of_the_first_and_both_can_be_gone_
     first, second = [one["id"] for one in (await versions(screen))]
     assert (await history(screen))[-1]["id"] == second
     await screen.page.get_by_role("button", name="Earlier version").click()
-    await expect(place).to_have_text("1 / 2")
+    for tab in (screen, other):
+        await expect(tab.answers.locator(".versions-place")).to_have_text("1 / 2")
     assert (await history(screen))[-1]["id"] == first
     await screen.reload()
     await expect(place).to_have_text("1 / 2")
@@ -70,6 +71,22 @@ async def versions(screen: Screen) -> list[dict[str, Any]]:
     return found
 
 
+async def test_another_answer_is_shown_as_it_grows_and_can_be_stopped(screen: Screen, window: Window) -> None:
+    answer = await screen.ask("/tokens 250 15")
+    await answer.get_by_role("button", name="Answer once more").click()
+    await expect(screen.answers.locator(".text")).to_contain_text("w3 ")
+    other = await window(screen.page.url)
+    for tab in (screen, other):
+        await expect(tab.stop).to_be_visible()
+        await expect(tab.answers).to_have_count(1)
+        await expect(tab.answers.locator(".text")).to_contain_text("w3 ")
+    await screen.stop.click()
+    for tab in (screen, other):
+        await tab.ended(tab.answers.first)
+        await expect(tab.answers.locator(".notice-text")).to_have_text("Stopped.")
+        await expect(tab.answers.locator(".versions-place")).to_have_text("2 / 2")
+
+
 async def test_an_answer_that_is_stopped_or_fails_leaves_the_one_before(screen: Screen, server: Server) -> None:
     answer = await screen.ask("/fail 2")
     first = (await history(screen))[-1]["id"]
@@ -77,6 +94,10 @@ async def test_an_answer_that_is_stopped_or_fails_leaves_the_one_before(screen: 
     await expect(screen.page.get_by_text("The new answer failed. The one before it is kept.")).to_be_visible()
     await expect(screen.answers).to_have_count(1)
     await expect(screen.answers.first).to_have_attribute("data-message-id", first)
+    await screen.reload()
+    await expect(screen.answers.first).to_have_attribute("data-message-id", first)
+    await screen.page.wait_for_timeout(1000)  # what was missed is told now, and is old
+    await expect(screen.page.get_by_role("alert")).to_have_count(0)
 
 
 async def test_an_edited_message_takes_the_place_of_all_that_followed(screen: Screen) -> None:

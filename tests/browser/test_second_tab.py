@@ -10,6 +10,8 @@ from tests.browser.conftest import Complaints, Window
 from tests.browser.screen import Screen
 from tests.browser.test_connection import NETWORK
 
+JSON = "application/json"
+
 
 def words(number: int) -> str:
     return " ".join(f"w{each}" for each in range(1, number + 1))
@@ -101,6 +103,26 @@ async def test_turns_that_ran_while_the_line_was_down_are_there_when_it_comes_ba
     await second.hold_text("w1", "w1 w2", "w1 w2 w3")
     await expect(second.questions).to_have_text(["/tokens 1 0", "/tokens 2 0", "/tokens 3 0"])
     await expect(second.page.get_by_text("The connection is lost.")).to_be_hidden()
+
+
+async def test_a_thread_that_is_deleted_elsewhere_can_be_gone_on_with_when_it_is_restored(
+    screen: Screen, window: Window, complaints: Complaints
+) -> None:
+    complaints.expect("404|WebSocket connection to")
+    await screen.send("/hang")
+    await expect(screen.answers.locator(".text")).to_have_text("Hanging …")
+    await screen.send("/tokens 2 0")
+    second = await window(screen.page.url)
+    await expect(second.waiting).to_have_count(1)
+    path = f"/api/threads/{screen.page.url.rstrip('/').rpartition('/')[2]}"
+    await screen.page.request.delete(f"{screen.url}{path}/", headers={"origin": screen.url, "content-type": JSON})
+    alert = second.page.get_by_role("alert")
+    await expect(alert).to_contain_text("There is no such thread, or it is not yours.", timeout=20_000)
+    await expect(second.waiting).to_have_count(0)
+    await screen.call("POST", f"{path}/restore/")
+    await alert.get_by_role("button", name="Try again").click()
+    await second.hold_text("Hanging …", "w1 w2")
+    await expect(second.waiting).to_have_count(0)
 
 
 async def test_behind_a_proxy_without_sockets_all_of_it_works_over_plain_http(

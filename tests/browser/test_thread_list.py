@@ -81,6 +81,16 @@ async def test_a_deleted_thread_can_be_taken_back(screen: Screen) -> None:
     await expect(screen.page.get_by_role("heading", level=1)).to_have_text("Deleted by mistake")
 
 
+async def test_a_thread_that_was_deleted_elsewhere_is_listed_no_longer(screen: Screen) -> None:
+    thread = await made(screen, "Deleted elsewhere")
+    await expect(link(screen, "Deleted elsewhere")).to_be_visible()
+    headers = {"origin": screen.url, "content-type": "application/json"}
+    await screen.page.request.delete(f"{screen.url}/api/threads/{thread}/", headers=headers)
+    await screen.new_thread()
+    await screen.ask("/tokens 1 0")
+    await expect(link(screen, "Deleted elsewhere")).to_have_count(0)
+
+
 async def test_undo_takes_back_what_was_deleted_whatever_menu_was_open_since(screen: Screen) -> None:
     await made(screen, "Opened since")
     await made(screen, "Deleted before that")

@@ -16,9 +16,6 @@ function address(): { frontEnd: FrontEnd; id: string | undefined } {
   return { frontEnd: name in FRONT_ENDS ? (name as FrontEnd) : "plain", id: id ? decodeURIComponent(id) : undefined };
 }
 
-/** Conversations that this page has made and the server need not know yet. */
-const unsent = new Set<string>();
-
 export function App() {
   const [{ frontEnd, id }, setAddress] = useState(address);
   const pages = useRef(1); // of the list; what asks for it anew may have been made a render ago
@@ -32,8 +29,13 @@ export function App() {
       await work();
       setProblem("");
     } catch (error) {
-      if (error instanceof NotLoggedIn) setLoggedIn(false);
-      else setProblem((error as Error).message);
+      if (error instanceof NotLoggedIn) {
+        setLoggedIn(false);
+        if (token.read()) {
+          token.forget();
+          setProblem("This token is not known.");
+        }
+      } else setProblem((error as Error).message);
     }
   }, []);
   const refresh = useCallback(() => attempt(async () => {
@@ -48,21 +50,19 @@ export function App() {
   }, []);
   useEffect(() => {
     if (id !== undefined) return;
-    const made = generateId();
-    unsent.add(made);
-    location.replace(`#${frontEnd}/${made}`);
+    location.replace(`#${frontEnd}/${generateId()}`);
   }, [frontEnd, id]);
   useEffect(() => void refresh(), [refresh]);
   useEffect(() => {
     let current = true; // the other answer of a quick switch comes too late
     if (id) void attempt(async () => {
-      const list = unsent.has(id) ? [] : await readMessages(id);
+      const list = await readMessages(id);
       if (current) setMessages({ of: `${frontEnd}/${id}`, list });
     });
     return () => void (current = false);
   }, [frontEnd, id, loggedIn, attempt]);
 
-  if (!loggedIn) return <Login done={refresh} />;
+  if (!loggedIn) return <Login done={refresh} problem={problem} />;
   const Conversation = FRONT_ENDS[frontEnd];
   const ready = id !== undefined && messages?.of === `${frontEnd}/${id}`;
   return (
@@ -83,10 +83,7 @@ export function App() {
           )}
         </header>
         {problem && <p role="alert" className="problem">{problem}</p>}
-        {ready && <Conversation key={messages.of} id={id} initial={messages.list} changed={() => {
-          unsent.delete(id);
-          void refresh();
-        }} />}
+        {ready && <Conversation key={messages.of} id={id} initial={messages.list} changed={() => void refresh()} />}
       </main>
     </div>
   );

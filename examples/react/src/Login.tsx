@@ -3,7 +3,7 @@ import { useState } from "react";
 import { token } from "./api";
 
 /** Two ways in: the site's own session, or a bearer token (`manage.py create_token USERNAME`). */
-export function Login({ done }: { done: () => void }) {
+export function Login({ done, problem }: { done: () => void; problem: string }) {
   const [value, setValue] = useState("");
   const here = encodeURIComponent(location.pathname);
   return (
@@ -11,6 +11,7 @@ export function Login({ done }: { done: () => void }) {
       <h1>Durable chat in React</h1>
       <a className="button" href={`/login/?next=${here}`}>Log in with your account</a>
       <p>or</p>
+      {problem && <p role="alert" className="problem">{problem}</p>}
       <form
         onSubmit={(event) => {
           event.preventDefault();

@@ -73,14 +73,15 @@ function Composer({ label, text = "", busy = false, send, stop }: ComposerProps)
   const [value, setValue] = useState(text);
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    if (!value.trim()) return;
+    if (busy || !value.trim()) return;
     send(value);
     setValue("");
   };
   return (
     <form className="composer" onSubmit={submit}>
       <textarea aria-label={label} rows={2} value={value} onChange={(event) => setValue(event.target.value)}
-        onKeyDown={(event) => event.key === "Enter" && !event.shiftKey && submit(event)} />
+        onKeyDown={(event) =>
+          event.key === "Enter" && !event.shiftKey && !event.nativeEvent.isComposing && submit(event)} />
       {busy ? <button type="button" onClick={stop}>Stop</button> : <button type="submit">Send</button>}
     </form>
   );

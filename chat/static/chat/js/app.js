@@ -68,7 +68,7 @@ const conversation = new Conversation({ log, composer, follower, revisions, earl
   },
   missing() {
     entitle("No such thread");
-    composer.tell("There is no such thread, or it is not yours.");
+    composer.tell("There is no such thread, or it is not yours.", { label: "Try again", run: show });
   },
 });
 
@@ -98,8 +98,9 @@ async function showTitle(threadId) {
   try {
     const thread = await api.thread(threadId); // too old for the part of the list that is loaded
     if (openThread() === threadId) entitle(titleOf(thread));
-  } catch {
+  } catch (error) {
     // The messages' own request says what is wrong.
+    if (error.status === 404 && openThread() === threadId) entitle("No such thread");
   }
   return undefined;
 }

@@ -43,6 +43,7 @@ export class Conversation {
     this.#revisions = revisions;
     this.#earlier = earlier;
     this.#on = on;
+    addEventListener("pagehide", () => this.#keepUnsent());
   }
 
   get thread() {
@@ -59,10 +60,10 @@ export class Conversation {
     // Leaving is no stop: the answer goes on, and coming back finds it.
     this.#leaving.abort();
     this.#leaving = new AbortController();
-    this.#outbox.unsent.forEach((question) => drafts.add(this.#isKnown ? this.#thread : null, question));
+    this.#setLive(null);
+    this.#keepUnsent();
     for (const each of [this.#outbox, this.#log, this.#undecided, this.#over, this.#accepted]) each.clear();
     this.#earlier.next = null;
-    this.#setLive(null);
     this.#thread = threadId;
     this.#isKnown = threadId !== null;
     this.#feed = null;
@@ -98,7 +99,7 @@ export class Conversation {
     if (this.#live) this.#await(name, question);
     else this.#setLive(LiveTurn.asked(question, newId()), "Answering.");
     this.#follower.follow();
-    const [thread, draft] = [this.#thread, this.#isKnown ? this.#thread : null];
+    const [thread, draft] = [this.#thread, this.#draft];
     let response;
     try {
       const onBusy = this.#undecided.turn ? "stop" : "enqueue"; // who says something else has decided, too
@@ -106,7 +107,7 @@ export class Conversation {
       this.#sending = sent.catch(() => {});
       response = await sent;
     } catch (error) {
-      if (signal.aborted) drafts.add(draft, question);
+      if (signal.aborted) this.#returned(draft, question, error);
       else if (error.isPassing) this.#failed(name, question, error);
       else this.#refused(name, question, error);
       return;
@@ -115,6 +116,7 @@ export class Conversation {
     if (!this.#isKnown && this.#live?.name === name && !signal.aborted) return this.#followFirst(response, signal);
     // From here on the thread's own news tell what becomes of it: nobody needs this stream, and to leave is no stop.
     response.body.cancel();
+    if (signal.aborted && draft === null) this.#on.ended(); // a thread that the list has not yet
     if (signal.aborted || !this.#isKnown) return;
     if (!this.#feed) this.open(this.#thread); // it could not be read, and now it can
     else if (this.#feed.overSocket) this.#feed.sent();
@@ -136,7 +138,24 @@ export class Conversation {
       }
       if (this.#feed.position.isNew(id)) this.#take(id, chunk);
     }
-    if (!this.#feed && !signal.aborted) this.#join();
+    if (signal.aborted) this.#on.ended();
+    else if (!this.#feed) this.#join();
+  }
+
+  // Where the composer keeps what is typed here.
+  get #draft() {
+    return this.#isKnown ? this.#thread : null;
+  }
+
+  #keepUnsent() {
+    this.#outbox.unsent.forEach((question) => drafts.add(this.#draft, question));
+  }
+
+  // What was sent in a thread that was left since did not get through.
+  #returned(draft, question, error) {
+    if (draft !== this.#draft) return drafts.add(draft, question);
+    this.#composer.giveBack(question);
+    return this.#tell(error);
   }
 
   // The server did not get it, as far as we know.
@@ -187,9 +206,10 @@ export class Conversation {
     const feed = (this.#feed = new Feed(this.#thread, signal, begun));
     feed.expecting = this.#live !== null;
     try {
-      for await (const { state, turn, cursor, chunk, offline } of feed.events()) {
+      for await (const { state, turn, cursor, chunk, restored, offline } of feed.events()) {
         if (signal.aborted) return;
         if (chunk) this.#take(cursor, chunk);
+        else if (restored) await this.changed();
         else if (turn) await this.#told(turn);
         else if (state) this.#draw(state);
         else this.#composer.offline = offline;
@@ -199,9 +219,11 @@ export class Conversation {
       this.#pane.removeAttribute("aria-busy");
       this.#feed = null;
       this.#composer.offline = false;
-      this.#live?.answer.lost("Not shown any further. The answer goes on without you.");
+      const isGone = error.status === 404;
+      this.#live?.answer.lost(`Not shown any further. ${isGone ? error.message : "The answer goes on without you."}`);
       this.#setLive(null);
-      if (error.status === 404) this.#on.missing();
+      this.#outbox.sync([]); // what waits there waits for nobody here
+      if (isGone) this.#on.missing();
       else this.#tell(error, { label: "Try again", run: () => this.open(this.#thread) });
     }
   }
@@ -238,8 +260,7 @@ export class Conversation {
     } else if (answer === null) {
       this.#forget(turn, name);
     } else {
-      this.#revisions.ended(told);
-      await this.#redraw();
+      await this.#redraw(told.trigger === "submit" ? 0 : Infinity);
     }
     this.#expect();
   }
@@ -259,7 +280,7 @@ export class Conversation {
     }
     if (this.#live?.turn) return false; // its end was missed
     const asked = this.#log.find(question) ?? this.#outbox.take(name);
-    if (!asked) return false;
+    if (!asked && told.trigger === "submit") return false; // another answer is to a question of before
     if (this.#live) this.#demote();
     const live = new LiveTurn(name, asked, new AssistantMessage(answer));
     live.begun(told);
@@ -287,7 +308,10 @@ export class Conversation {
       this.#named();
     }
     const [asked] = approvals;
-    if (asked && this.#live?.turn === asked.turn) this.#wait(this.#live, approvals);
+    if (asked && this.#live?.turn === asked.turn) {
+      this.#log.remove(this.#live.answer); // some of it may have been missed: what is stored takes its place
+      this.#setLive(null);
+    }
     this.#undecided.reconcile(asked, told?.turn, this.#log);
     const live = told && !this.#over.has(told.turn) ? told : null;
     // An answer that came late may be older than the live turn.

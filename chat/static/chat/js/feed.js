@@ -49,13 +49,14 @@ export class Feed {
     document.addEventListener("visibilitychange", back, { signal });
   }
 
-  // Yields {state}, {turn}, {cursor, chunk} and {offline}, for ever. Throws ApiError where the thread cannot be read.
+  // Yields {state}, {turn}, {cursor, chunk}, {restored} and {offline}, for ever. Throws ApiError where the thread cannot be read.
   async *events() {
     for (;;) {
       try {
         if (this.#stale) yield { state: await this.state() };
-        if (this.#socketMayOpen && (yield* this.#overSocket())) this.#misses = 0;
-        else yield* this.#overHttp();
+        const mayOpen = this.#socketMayOpen;
+        if (mayOpen && (yield* this.#overSocket())) this.#misses = 0;
+        else yield* this.#overHttp(mayOpen);
       } catch (error) {
         if (this.#signal.aborted || !error.isPassing) throw error;
         if (this.#failures > 0) yield* this.#tellOffline(true);
@@ -69,6 +70,7 @@ export class Feed {
     const state = await api.state(this.#thread, this.#signal);
     this.position.reach(state.cursor);
     this.#stale = false;
+    if (state.turn && !this.#socket) this.#wake();
     return state;
   }
 
@@ -112,19 +114,17 @@ export class Feed {
     socket.expecting = this.#expecting;
     this.#socket = socket;
     try {
-      if (!(await socket.opened)) {
-        this.#misses += 1;
-        this.#missed = performance.now();
-        return false;
-      }
+      if (!(await socket.opened)) return false;
       this.connected = this.#socketsWork = true;
       yield* this.#tellOffline(false);
-      for await (const { cursor, chunk, turn } of socket.frames()) {
+      for await (const { cursor, chunk, turn, restored } of socket.frames()) {
         if (chunk) {
           if (cursor && this.position.isNew(cursor)) yield { cursor, chunk };
         } else if (turn) {
           if (turn.assistant_message_id !== null) this.position.begun(turn.turn);
           yield { turn };
+        } else if (restored) {
+          yield { restored };
         } else {
           continue; // an error: the code of the end says the same
         }
@@ -142,8 +142,13 @@ export class Feed {
     return true;
   }
 
-  async *#overHttp() {
+  // `isMissed`: a socket was tried, and did not open.
+  async *#overHttp(isMissed) {
     const state = await this.state();
+    if (isMissed) {
+      this.#misses += 1;
+      this.#missed = performance.now();
+    }
     yield* this.#tellOffline(false);
     this.#failures = 0;
     yield { state };

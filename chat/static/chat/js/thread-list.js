@@ -18,12 +18,17 @@ export class ThreadList {
     this.#switch.addEventListener("click", () => this.#show(!this.#archived));
   }
 
-  // Reads the newest threads again, and leaves older ones that were loaded where they are.
+  // Reads the newest threads again: what is newer than the last of them and not among them is gone. Older ones that were
+  // loaded stay where they are.
   async refresh() {
     const archived = this.#archived;
     try {
       const page = await api.threads(null, archived);
       if (archived !== this.#archived) return;
+      const [there, last] = [new Set(page.results.map(({ id }) => id)), page.results.at(-1)];
+      for (const [id, { thread }] of [...this.#items]) {
+        if (!there.has(id) && (!page.next || thread.updated_at > last.updated_at)) this.#items.delete(id);
+      }
       page.results.forEach((thread) => this.#take(thread));
       if (this.#items.size === page.results.length) this.#setOlder(page.next);
       this.#arrange();
