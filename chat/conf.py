@@ -12,6 +12,16 @@ from typing import Any
 from django.conf import settings
 from django.core.signals import setting_changed
 
+# Of libpq: how soon a connection learns that the other end is gone without a word. Half a minute, not TCP's quarter of
+# an hour, or two hours where nothing was sent. The listener has them in any case, the others where ``OPTIONS`` does.
+VANISHED: dict[str, int] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+
 DEFAULTS: dict[str, Any] = {
     # Dotted path of the object that answers: see chat/agents/base.py. Empty: chat.agents.pydantic_ai where one of the
     # next two is set, else the demo agent.

@@ -82,8 +82,15 @@ def database(url: str) -> dict[str, Any]:
         "CONN_MAX_AGE": 0,  # what a pool wants
         "CONN_HEALTH_CHECKS": True,  # without it, each pooled connection fails once after a restart of PostgreSQL
         "OPTIONS": {
+            **conf.VANISHED,
             **options,
-            "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL", 16), "timeout": 10},
+            # Who gives up soon asks again with the next request; left to itself the pool's pauses double to minutes.
+            "pool": {
+                "min_size": 1,
+                "max_size": env.int("DATABASE_POOL", 16),
+                "timeout": 10,
+                "reconnect_timeout": 5,
+            },
         },
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from typing import Any
 
@@ -13,11 +12,6 @@ from chat.store.messages import BUSY_SQL
 from chat.store.sql import Row, connection, one_transaction, row, rows
 
 BATCH = 50
-
-
-def own_threads_of(user: Any) -> list[uuid.UUID]:
-    """All threads of a user, those in the trash as well."""
-    return [one["id"] for one in rows("SELECT id FROM chat_threads WHERE owner_id = %(user)s", user=user)]
 
 
 def hide_threads(user: Any) -> None:

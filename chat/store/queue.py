@@ -157,9 +157,9 @@ def abandoned_turns(thread_id: uuid.UUID) -> list[StoredTurn]:
     return _unended("t.thread_id = %(thread)s AND t.status <> 'queued' AND h.deleted_at IS NOT NULL", thread=thread_id)
 
 
-def turns_elsewhere(user: Any) -> list[StoredTurn]:
-    """The turns of a user, in threads of others, that have not ended."""
-    return _unended("t.user_id = %(user)s AND h.owner_id <> %(user)s", user=user)
+def turns_around(user: Any) -> list[StoredTurn]:
+    """The turns that have not ended, of a user or in threads of theirs."""
+    return _unended("(t.user_id = %(user)s OR h.owner_id = %(user)s)", user=user)
 
 
 def _unended(condition: str, **params: Any) -> list[StoredTurn]:

@@ -69,15 +69,6 @@ NAMING = ("23", "42")
 # What a statement raises when the database is away for a moment; the same statement may be tried again.
 UNAVAILABLE = (OperationalError, InterfaceError)
 
-# How soon a listener learns that the other end is gone without a word: half a minute, not TCP's quarter of an hour.
-VANISHED = {
-    "connect_timeout": 10,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 25_000,
-}
-
 
 def connection() -> BaseDatabaseWrapper:
     """The connection that chat tables are written through; reads that decide a write use it too, never a replica."""
@@ -93,7 +84,7 @@ def listen_parameters() -> dict[str, Any]:
     else:
         parameters = connection().get_connection_params()
     return {
-        **VANISHED,
+        **conf.VANISHED,
         **{name: value for name, value in parameters.items() if name not in ("context", "cursor_factory")},
     }
 

@@ -65,11 +65,12 @@ async def _listen() -> None:
                         await _safely(_heard(notification.channel, notification.payload))
                     await connection.execute("SELECT 1")  # is anybody there?
                     await _safely(_read_all())
-        except psycopg.OperationalError as problem:
+        except psycopg.Error as problem:  # also of a server that is a standby now, and takes no LISTEN
             name = type(problem).__name__
             logger.warning("the listening connection broke: %s", name, extra=event("listening_broke", problem=name))
             measure("chat_listening_broken_total")
             await _safely(in_thread(drop_broken_connections))  # the others broke with it
+            await _safely(_read_all())  # they may be at another server, which answers
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 

@@ -20,7 +20,7 @@ from chat.store.sql import ATTEMPTS
 from chat.store.turns import StoredTurn, live_turn, request_stop
 from chat.telemetry import commit
 from chat.turns.recover import recover_expired
-from chat.turns.run import begin_soon
+from chat.turns.run import begin_soon, runs_here
 from chat.turns.runner import itself, runner
 from chat.turns.titles import title_of
 
@@ -111,6 +111,7 @@ def _begin(
                 )
                 return runner().begun(begin, itself)
         except ChatBusy as busy:
-            if not recover_expired(busy.details["turn"]):  # else its process was gone
+            pk = busy.details["turn"]
+            if runs_here(pk) or not recover_expired(pk):  # else its process was gone
                 raise
     raise Contention

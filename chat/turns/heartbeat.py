@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 
 from chat import conf
@@ -26,12 +27,15 @@ from chat.turns.waiting import end_overdue
 
 logger = logging.getLogger(__name__)
 
+# By how much a beat may be late on a busy machine where nothing is wrong.
+BUSY_SECONDS = 1.0
 # Seconds between two prunings of the log; fewer where it is kept for less, but never none.
 PRUNE_SECONDS, LEAST_SECONDS = 60.0, 0.5
 
 _threads: list[threading.Thread] = []
 _loop: asyncio.AbstractEventLoop | None = None  # where the turns run whose leases are renewed
 _told_to_end = threading.Event()
+_loop_answered = 0.0  # when the loop last did what a beat had asked it to, by ``time.monotonic``
 # What else is done at each beat, in its thread; a worker registers here.
 also: list[Callable[[], object]] = []
 
@@ -40,6 +44,7 @@ def start_heartbeat() -> None:
     """See to it that this process has a pulse, for the running loop: it beats on for another that comes after."""
     global _loop
     _loop = asyncio.get_running_loop()
+    _answer()
     if not any(thread.is_alive() for thread in _threads):
         _told_to_end.clear()
         _threads[:] = [
@@ -59,17 +64,22 @@ def stop_heartbeat() -> None:
 
 
 def _beat() -> None:
+    last = time.monotonic()  # when all was well
     try:
-        while not _told_to_end.wait(conf.get("LEASE_SECONDS") / 3):
+        while not _told_to_end.wait(pause := conf.get("LEASE_SECONDS") / 3):
             try:
                 loop = _loop
                 assert loop is not None
+                # Whatever kept us from a beat (the database was away, the machine slept) kept the others as well: they
+                # get one to renew their leases in, before they are taken for dead.
+                is_late = time.monotonic() - last > 2 * pause + BUSY_SECONDS
                 _renew(loop)
-                while recover_expired() or end_overdue():  # a batch; our own leases must not wait for many of them
+                while not is_late and (recover_expired() or end_overdue()):  # a batch; our own leases must not wait
                     _renew(loop)
                 for work in also:
                     work()
                 loop.call_soon_threadsafe(runner.move_on, waiting_threads)
+                last = time.monotonic()
             except Exception as problem:  # the next beat tries again; a lease lasts for three
                 name = type(problem).__name__
                 logger.warning("a heartbeat failed: %s", name, extra=event("heartbeat_failed", problem=name))
@@ -95,8 +105,22 @@ def _until_next_pruning() -> float:
     return pause * random.uniform(0.5, 1.5)  # noqa: S311  # not all processes at once
 
 
+def _answer() -> None:
+    global _loop_answered
+    _loop_answered = time.monotonic()
+
+
 def _renew(loop: asyncio.AbstractEventLoop) -> None:
+    """A loop that is blocked for longer than an agent may be silent, by a call that never returns, runs none of its
+    turns: they are left to whoever recovers them.
+    """
     ours = run.live_turns()
+    loop.call_soon_threadsafe(_answer)
+    silence = time.monotonic() - _loop_answered
+    if ours and silence > conf.get("STALL_SECONDS") + conf.get("LEASE_SECONDS"):
+        told = event("loop_blocked", number=len(ours), milliseconds=round(silence * 1000))
+        logger.error("the event loop does nothing; its %d turns are left to others", len(ours), extra=told)
+        return
     if not ours:
         return
     leases = {(lease.turn, lease.epoch): lease for lease in renew(ours)}

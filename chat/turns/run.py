@@ -273,6 +273,11 @@ def live_turns() -> list[tuple[int, int]]:
     return list(_runs)
 
 
+def runs_here(turn: int) -> bool:
+    """Whether a turn runs in this process: it lives then, whatever its lease says after the database was away."""
+    return any(live == turn for live, _ in list(_runs))
+
+
 def has_room(mine: int = 0) -> bool:
     """Whether this process runs fewer turns than it may, those counted that are just being begun, but for ``mine``."""
     return len(_runs) + len(_beginning) - mine < int(conf.get("MAX_LIVE_TURNS"))

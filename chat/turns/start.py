@@ -24,7 +24,7 @@ from chat.store.turns import StoredTurn, read_turn
 from chat.telemetry import commit
 from chat.turns.recover import recover_expired
 from chat.turns.revise import begin_another_answer, begin_edit
-from chat.turns.run import begin_soon, is_draining
+from chat.turns.run import begin_soon, is_draining, runs_here
 from chat.turns.runner import itself, move_on, runner
 from chat.turns.stop import stop_and_wait, stop_conversation
 from chat.turns.titles import title_of
@@ -127,7 +127,8 @@ def _begin(scope: Scope, body: ChatBody, message: UserMessage, *, first: bool = 
             with commit("begin"):
                 return runner().begun(partial(begin_turn_in, scope, body.id, turn_id, **wanted), itself)
         except ThreadBusy as busy:
-            if recover_expired(busy.details["turn"]):  # its process is gone
+            pk = busy.details["turn"]
+            if not runs_here(pk) and recover_expired(pk):  # its process is gone
                 continue
             if body.on_busy != "enqueue" and not first:
                 raise

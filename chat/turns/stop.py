@@ -14,7 +14,7 @@ from chat.models import TurnStatus
 from chat.protocol import sse
 from chat.store.crossing import in_thread
 from chat.store.finalize import Ended, finalize_assistant_turn
-from chat.store.queue import abandoned_turns, turns_elsewhere
+from chat.store.queue import abandoned_turns, turns_around
 from chat.store.scope import Scope
 from chat.store.sql import ATTEMPTS
 from chat.store.stream_log import ANYBODY, LogRow
@@ -78,9 +78,11 @@ def stop_all(thread_id: uuid.UUID) -> None:
     stop_each(partial(abandoned_turns, thread_id))
 
 
-def stop_elsewhere(user: Any) -> None:
-    """End what a user who is being erased has begun in the threads of others, and wait for it, ten seconds at most."""
-    unended = partial(turns_elsewhere, user)
+def stop_around(user: Any) -> None:
+    """End what a user who is being erased has begun, and what others have in their threads, and wait for it, ten
+    seconds at most: an end that finds its thread gone writes no usage.
+    """
+    unended = partial(turns_around, user)
     stop_each(unended)
     deadline = time.monotonic() + PATIENCE
     while unended() and time.monotonic() < deadline:

@@ -41,7 +41,6 @@ async def work(concurrency: int, told_to_end: asyncio.Event) -> None:
     """
     run.accept_turns_again()
     start_process()
-    heartbeat.also[:] = [jobs.keep_waiting, jobs.forget_lost]
     while not told_to_end.is_set():
         serving = asyncio.create_task(_serve(concurrency), name="chat worker")
         waiting = asyncio.create_task(told_to_end.wait())
@@ -50,12 +49,15 @@ async def work(concurrency: int, told_to_end: asyncio.Event) -> None:
             ending = asyncio.create_task(end_process())  # first: what is fetched from now on goes back
             await _ended(serving)
             await ending
-        else:
-            waiting.cancel()
-            # Its statements failed: the turns that run here go on.
-            name = type(serving.exception()).__name__
-            logger.warning("no jobs can be fetched (%s)", name, extra=event("jobs_unread", problem=name))
-            await asyncio.sleep(PAUSE)
+            break
+        waiting.cancel()
+        heartbeat.also.clear()  # who fetches no jobs must not keep alive what waits for it
+        # Its statements failed: the turns that run here go on.
+        name = type(serving.exception()).__name__
+        logger.warning("no jobs can be fetched (%s)", name, extra=event("jobs_unread", problem=name))
+        await asyncio.sleep(PAUSE)
+    else:
+        await end_process()  # told to in that pause
     heartbeat.also.clear()
 
 
@@ -74,6 +76,7 @@ async def _serve(concurrency: int) -> None:
     app.task(name=jobs.TASK)(run_turn)
     try:
         await app.open_async()
+        heartbeat.also[:] = [jobs.keep_waiting, jobs.forget_lost]
         await app.run_worker_async(
             queues=[conf.get("WORKER_QUEUE")],
             name=process_name(),

@@ -12,7 +12,7 @@ from chat.store.queue import waiting_threads
 from chat.streams.hub import find_stream
 from chat.testing.client import Client
 from chat.testing.held import held_at
-from chat.turns import run
+from chat.turns import heartbeat, run, worker
 from chat.turns.process import end_process
 from chat.turns.runner import move_on
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
@@ -79,3 +79,25 @@ async def test_a_queued_turn_is_left_to_other_processes(client: Client) -> None:
     await client.request("GET", "/api/chat/t1/stream")
     move_on(waiting_threads)
     assert (await second).chunks()[-1]["type"] == "finish"
+
+
+@pytest.mark.in_process  # a worker of its own
+async def test_a_worker_that_is_told_to_end_while_it_can_fetch_no_jobs_ends_its_turns(
+    client: Client, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.CHAT_DRAIN_SECONDS = 0
+    live = asyncio.create_task(client.send("t1", "/hang", "m1"))
+    while not run.live_turns():
+        await asyncio.sleep(0.01)
+    settings.CHAT_LISTEN_URL = "no_such_option=1"
+    told = asyncio.Event()
+    working = asyncio.create_task(worker.work(2, told))
+    while "no jobs can be fetched" not in caplog.text:
+        await asyncio.sleep(0.01)
+    assert heartbeat.also == [], "what waits for a job is not kept alive by who fetches none"
+    told.set()
+    await working
+    await live
+    turn = await Turn.objects.aget()
+    assert turn.status == "interrupted"
+    await assert_log_is_stored(turn.pk)

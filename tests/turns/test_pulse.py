@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +23,7 @@ from chat.testing.client import Client, said
 from chat.testing.held import held_at
 from chat.turns import heartbeat
 from chat.turns.heartbeat import start_heartbeat, stop_heartbeat
+from tests.factories import TurnFactory
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
@@ -122,6 +124,55 @@ async def test_a_heartbeat_that_fails_costs_no_lease_since_the_next_one_comes(
     assert "a heartbeat failed: OperationalError" in caplog.text
     await client.request("POST", "/api/chat/t2/stop")
     await live
+
+
+@pytest.mark.in_process  # a worker registers what it does at a beat
+async def test_after_an_outage_others_get_a_beat_to_renew_their_leases_in(
+    client: Client, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    beats: list[str] = []
+
+    def away() -> None:
+        if away in failing:
+            raise OperationalError("server closed the connection")
+        beats.append(Turn.objects.get().status)
+
+    failing = [away]
+    stop_heartbeat()
+    settings.CHAT_LEASE_SECONDS = 0.6
+    heartbeat.also.append(away)
+    try:
+        await client.request("GET", "/api/chat/t1/stream")  # any request: the process has a pulse again
+        while caplog.text.count("a heartbeat failed") < 8:  # more than a second
+            await asyncio.sleep(0.02)
+        await sync_to_async(TurnFactory.create)(status="streaming", owner="other", heartbeat_at="2026-01-01T00:00Z")
+        failing.clear()
+        while "interrupted" not in beats:
+            await asyncio.sleep(0.02)
+    finally:
+        heartbeat.also.remove(away)
+    assert beats == ["streaming", "interrupted"]
+
+
+async def test_the_turns_of_a_loop_that_is_blocked_for_good_are_not_kept_alive(
+    client: Client, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def blocked() -> str:
+        """Until somebody has ended the turn."""
+        deadline = time.monotonic() + 10
+        while (status := Turn.objects.get().status) == "streaming" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return status
+
+    stop_heartbeat()
+    settings.CHAT_LEASE_SECONDS, settings.CHAT_STALL_SECONDS = 0.6, 0.6
+    async with client.stream("POST", "/api/chat", said("t1", "/tokens 2000 20", "m1")) as stream:
+        await stream.until("text-delta")
+        with ThreadPoolExecutor() as pool:
+            assert pool.submit(blocked).result() == "interrupted"
+        await stream.until("abort")
+    assert "the event loop does nothing" in caplog.text
+    await assert_log_is_stored((await Turn.objects.aget()).pk)
 
 
 async def test_a_pruning_that_fails_is_followed_by_the_next(

@@ -72,7 +72,9 @@ def test_workers_without_procrastinate_are_an_error(settings: Any) -> None:
 
 @pytest.mark.in_process  # else the tables are there
 @pytest.mark.django_db
-def test_workers_without_procrastinate_s_tables_are_told_of_and_migrate_goes_on(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_without_procrastinate_s_tables_are_told_of_and_migrate_goes_on(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.CHAT_RUNNER = "worker"
     # Really installed, it would stay in the admin's site, for all tests that come after this one.
     monkeypatch.setattr(apps, "is_installed", lambda name: name == APPLICATION)

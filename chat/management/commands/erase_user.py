@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from chat.management.users import named_user
-from chat.store.erasure import delete_account, erase, hide_threads, is_left, own_threads_of
-from chat.turns.stop import stop_all, stop_elsewhere
+from chat.store.erasure import delete_account, erase, hide_threads, is_left
+from chat.turns.stop import stop_around
 
 
 class Command(BaseCommand):
@@ -28,9 +28,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, username: str, **options: Any) -> None:
         user = named_user(username).pk
         hide_threads(user)
-        for thread in own_threads_of(user):
-            stop_all(thread)
-        stop_elsewhere(user)  # their ends still write what they know
+        stop_around(user)  # their ends still write what they know
         report = erase(user)
         if is_left(user):
             raise CommandError(
