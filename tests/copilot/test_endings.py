@@ -11,6 +11,7 @@ from django.db import connection
 
 from chat.conf import Phase
 from chat.models import CopilotChat, TokenUsage, Turn
+from chat.store.copilot_turns import begin_copilot_turn
 from chat.store.crossing import in_thread
 from chat.store.scope import Scope
 from chat.testing.client import Client
@@ -74,14 +75,26 @@ async def test_what_a_dead_process_has_shown_is_kept(client: Client, asker: Scop
 
 async def test_a_send_that_meets_an_expired_lease_recovers_that_turn_first(client: Client, asker: Scope) -> None:
     chat = await made(asker)
+    asked = {"said": {"content": "Hello"}, "fingerprint": "", "request": {}, "owner": "gone"}
+    await in_thread(begin_copilot_turn, asker, chat, "m1", **asked)
+    await Turn.objects.aupdate(heartbeat_at="2020-01-01T00:00Z")
+    assert (await send(client, chat, "/tokens 2 0", "m2")).status == 200
+    first, last = await sound()
+    assert (first.status, last.status) == ("interrupted", "completed")
+    assert [one["role"] for one in await stored(chat)] == ["user", "user", "assistant"]
+
+
+async def test_a_turn_that_lives_here_is_not_taken_for_dead_by_a_send(client: Client, asker: Scope) -> None:
+    """Its lease ran out, as while the database was away."""
+    chat = await made(asker)
     async with client.stream("POST", "/api/copilot/chat", body(chat, "/hang", "m1")) as stream:
         await stream.until("text-delta")
         await Turn.objects.aupdate(heartbeat_at="2020-01-01T00:00Z")
-        second = await send(client, chat, "/tokens 2 0", "m2")
-        assert second.status == 200
-    first, last = await sound()
-    assert (first.status, last.status) == ("interrupted", "completed")
-    assert [one["role"] for one in await stored(chat)] == ["user", "assistant", "user", "assistant"]
+        refused = await send(client, chat, "/tokens 2 0", "m2")
+        assert (refused.status, refused.json()["error"]["code"]) == (409, "chat_busy")
+        await client.request("POST", "/api/copilot/chat/stop", {"streamId": "m1"})
+    assert (await Turn.objects.aget()).status in ("streaming", "stopped")
+    await ended((await Turn.objects.aget()).pk)
 
 
 async def test_a_stop_and_the_end_of_a_turn_have_one_outcome(client: Client, asker: Scope) -> None:

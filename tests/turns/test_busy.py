@@ -153,6 +153,20 @@ LOGGED = [
 ]
 
 
+async def test_a_turn_that_lives_here_is_not_taken_for_dead_by_a_send(client: Client) -> None:
+    """Its lease ran out, as while the database was away."""
+    async with client.stream("POST", "/api/chat", said("t1", "/hang", "m1")) as stream:
+        await stream.until("text-delta")
+        await Turn.objects.aupdate(heartbeat_at="2026-01-01T00:00:00Z")
+        edited = said("t1", "Hello", "m2") | {"messageId": "m1"}
+        for again in (said("t1", "Hello", "m2"), edited):
+            refused = await client.request("POST", "/api/chat", again)
+            assert (refused.status, refused.json()["error"]["code"]) == (409, "thread_busy")
+        await client.request("POST", "/api/chat/t1/stop")
+        await stream.until("abort")
+    assert (await Turn.objects.aget()).status == "stopped"
+
+
 async def test_an_end_that_postgresql_refuses_is_told_and_comes_when_it_is_taken(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
