@@ -124,6 +124,16 @@ def words(count: int) -> str:
     return " ".join(f"w{number}" for number in range(1, count + 1))
 
 
+async def test_the_question_stays_where_one_looks_at_it_elsewhere_in_mid_answer(example: Example) -> None:
+    await example.open()
+    await example.send("/tokens 60 50")
+    await expect(example.messages("assistant")).to_contain_text("w5")
+    await example.page.get_by_role("navigation", name="Front end").locator('a:not([aria-current="page"])').click()
+    await expect(example.messages("user")).to_contain_text("/tokens 60 50")
+    await example.answers(words(60))
+    await expect(example.messages("user")).to_have_count(1)
+
+
 async def test_an_answer_survives_a_reload_in_its_middle(example: Example, server: Server, cookies: list[Any]) -> None:
     await example.open()
     await example.send("/tokens 60 50")

@@ -16,6 +16,9 @@ function address(): { frontEnd: FrontEnd; id: string | undefined } {
   return { frontEnd: name in FRONT_ENDS ? (name as FrontEnd) : "plain", id: id ? decodeURIComponent(id) : undefined };
 }
 
+/** Conversations that this page has made and nothing was sent in: the server does not know them. */
+const unsent = new Set<string>();
+
 export function App() {
   const [{ frontEnd, id }, setAddress] = useState(address);
   const pages = useRef(1); // of the list; what asks for it anew may have been made a render ago
@@ -50,13 +53,15 @@ export function App() {
   }, []);
   useEffect(() => {
     if (id !== undefined) return;
-    location.replace(`#${frontEnd}/${generateId()}`);
+    const made = generateId();
+    unsent.add(made);
+    location.replace(`#${frontEnd}/${made}`);
   }, [frontEnd, id]);
   useEffect(() => void refresh(), [refresh]);
   useEffect(() => {
     let current = true; // the other answer of a quick switch comes too late
     if (id) void attempt(async () => {
-      const list = await readMessages(id);
+      const list = unsent.has(id) ? [] : await readMessages(id);
       if (current) setMessages({ of: `${frontEnd}/${id}`, list });
     });
     return () => void (current = false);
@@ -83,7 +88,8 @@ export function App() {
           )}
         </header>
         {problem && <p role="alert" className="problem">{problem}</p>}
-        {ready && <Conversation key={messages.of} id={id} initial={messages.list} changed={() => void refresh()} />}
+        {ready && <Conversation key={messages.of} id={id} initial={messages.list} changed={() => void refresh()}
+          begun={() => unsent.delete(id)} />}
       </main>
     </div>
   );
@@ -93,5 +99,6 @@ export interface ConversationProps {
   id: string;
   initial: UIMessage[];
   changed: () => void;
+  begun: () => void;
 }
 

@@ -12,7 +12,7 @@ import {
 } from "@assistant-ui/react";
 import { useAISDKRuntime } from "@assistant-ui/react-ai-sdk";
 import { DefaultChatTransport, lastAssistantMessageIsCompleteWithApprovalResponses, type UIMessage } from "ai";
-import { useMemo, useRef } from "react";
+import { useEffect, useMemo, useRef } from "react";
 import Markdown from "react-markdown";
 
 import { headers, stopTurn } from "./api";
@@ -22,7 +22,7 @@ import type { ConversationProps } from "./App";
  * assistant-ui over the same useChat(). Two things are said to the server that it keeps to itself: which message an edit
  * takes the place of (it cuts the history and sends a new message), and that the stop button means the turn.
  */
-export function AssistantUI({ id, initial, changed }: ConversationProps) {
+export function AssistantUI({ id, initial, changed, begun }: ConversationProps) {
   const edited = useRef<string | undefined>(undefined);
   const transport = useMemo(() => new DefaultChatTransport<UIMessage>({
     headers,
@@ -40,6 +40,8 @@ export function AssistantUI({ id, initial, changed }: ConversationProps) {
     sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithApprovalResponses,
     onFinish: changed,
   });
+  const last = chat.messages.at(-1);
+  useEffect(() => void (last && begun()), [last, begun]);
   const runtime = useAISDKRuntime({ ...chat, stop: async () => void (await stopTurn(id)) }, {
     toCreateMessage: <M extends UIMessage>(message: AppendMessage) => {
       edited.current = message.sourceId ?? undefined;

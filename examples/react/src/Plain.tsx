@@ -1,13 +1,13 @@
 import { useChat } from "@ai-sdk/react";
 import { lastAssistantMessageIsCompleteWithApprovalResponses, type UIMessage } from "ai";
-import { type FormEvent, useState } from "react";
+import { type FormEvent, useEffect, useState } from "react";
 
 import { stopTurn, transport } from "./api";
 import type { ConversationProps } from "./App";
 import { Parts } from "./Parts";
 
 /** useChat() as it comes: its endpoint, its request, its resume. */
-export function Plain({ id, initial, changed }: ConversationProps) {
+export function Plain({ id, initial, changed, begun }: ConversationProps) {
   const { messages, sendMessage, regenerate, status, error, addToolApprovalResponse } = useChat({
     id,
     messages: initial,
@@ -19,6 +19,7 @@ export function Plain({ id, initial, changed }: ConversationProps) {
   const [edited, setEdited] = useState<string>();
   const busy = status === "submitted" || status === "streaming";
   const last = messages.at(-1);
+  useEffect(() => void (last && begun()), [last, begun]);
   return (
     <section className="conversation" aria-busy={busy}>
       <ol className="messages" aria-label="Messages" aria-live="polite">
