@@ -73,7 +73,7 @@ def test_a_fresh_client_joins_the_answer_that_another_one_is_reading(visit: Visi
 
 def test_a_fresh_client_reads_the_answer_that_was_left_until_its_end(visit: Visit) -> None:
     left = visit.page()
-    left.begin("/tokens 30 15", until="w5 ")
+    left.begin("/tokens 150 20", until="w5 ")  # long enough for another client to start meanwhile
     left.done("stop")
     page = visit.page_again()
     page.done("resumeStream")

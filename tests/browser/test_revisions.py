@@ -72,14 +72,18 @@ async def versions(screen: Screen) -> list[dict[str, Any]]:
 
 
 async def test_another_answer_is_shown_as_it_grows_and_can_be_stopped(screen: Screen, window: Window) -> None:
-    answer = await screen.ask("/tokens 250 15")
-    await answer.get_by_role("button", name="Answer once more").click()
-    await expect(screen.answers.locator(".text")).to_contain_text("w3 ")
+    await screen.send("/hang")
+    await expect(screen.answers.locator(".text")).to_have_text("Hanging …")
+    await screen.stop.click()
+    await screen.ended(screen.answers.first)
+    await screen.answers.first.get_by_role("button", name="Answer once more").click()
+    await expect(screen.stop).to_be_visible()
     other = await window(screen.page.url)
     for tab in (screen, other):
         await expect(tab.stop).to_be_visible()
         await expect(tab.answers).to_have_count(1)
-        await expect(tab.answers.locator(".text")).to_contain_text("w3 ")
+        await expect(tab.answers.first).to_have_attribute("aria-busy", "true")
+        await expect(tab.answers.locator(".text")).to_have_text("Hanging …")
     await screen.stop.click()
     for tab in (screen, other):
         await tab.ended(tab.answers.first)
