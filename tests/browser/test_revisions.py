@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from chat.testing.servers import Server
 from tests.browser.conftest import Window
@@ -89,6 +89,27 @@ async def test_another_answer_is_shown_as_it_grows_and_can_be_stopped(screen: Sc
         await tab.ended(tab.answers.first)
         await expect(tab.answers.locator(".notice-text")).to_have_text("Stopped.")
         await expect(tab.answers.locator(".versions-place")).to_have_text("2 / 2")
+
+
+async def test_another_answer_stays_though_news_of_its_middle_come_after_its_end(screen: Screen) -> None:
+    answer = await screen.ask("/tokens 40 20")
+    asked: list[str] = []
+
+    async def hold_the_first(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) > 1:
+            return await route.continue_()
+        response = await route.fetch()
+        await screen.page.wait_for_timeout(4000)
+        return await route.fulfill(response=response)
+
+    await screen.page.route("**/state/**", hold_the_first)
+    await answer.get_by_role("button", name="Answer once more").click()
+    await expect(screen.stop).to_be_visible()
+    await screen.ended(screen.answers.first)
+    await screen.page.wait_for_timeout(5000)
+    await screen.hold_text(" ".join(f"w{number}" for number in range(1, 41)))
+    await expect(screen.answers.locator(".versions-place")).to_have_text("2 / 2")
 
 
 async def test_an_answer_that_is_stopped_or_fails_leaves_the_one_before(screen: Screen, server: Server) -> None:

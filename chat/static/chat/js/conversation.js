@@ -324,7 +324,9 @@ export class Conversation {
     for (const { turn_id: name, role } of messages) if (role === "user" && name !== live?.turn_id) this.#withdraw(name);
     for (const name of accepted) if (!waiting.has(name) && name !== live?.turn_id) this.#withdraw(name);
     if (live && (this.#live?.name === live.turn_id || this.#outbox.has(live.turn_id))) this.#begin(live);
-    if (this.#log.merge(messages, Math.max(upTo, live?.assistant_message_id ?? 0)) || first) this.#earlier.next = earlier;
+    // What calls a turn live that has ended here since tells nothing of its answer, which is shown: it replaces nothing.
+    const last = told && !live ? 0 : Math.max(upTo, live?.assistant_message_id ?? 0);
+    if (this.#log.merge(messages, last) || first) this.#earlier.next = earlier;
     if (asked) this.#wait(this.#undecided.of(asked, messages, this.#log), approvals);
     if (live) this.#begin(live);
     if (past) this.#ended(past);
