@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from chat import conf
 from chat.protocol import sse
 from chat.testing.invariants import EndedTurn, rows_of
 from chat.testing.readers import assert_shown_is_stored
@@ -192,7 +193,9 @@ def assert_what_waited_was_begun(case: Case, turns: dict[str, EndedTurn]) -> Non
     if "next" in case.asked:
         left_running = case.commit == "promote" and case.side == "after"
         assert turns["next"].status == ("interrupted" if left_running else "completed"), turns["next"].status
-        assert left_running == (not turns["next"].text)
+        # A worker of the one that died may have begun it, and said a word.
+        may_have_spoken = left_running and conf.get("RUNNER") == "worker"
+        assert may_have_spoken or left_running == (not turns["next"].text)
         by_hand = case.commit == "promote" and case.who == "owner"
         assert turns["hung"].status == ("stopped" if by_hand else "interrupted"), turns["hung"].status
 
