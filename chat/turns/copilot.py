@@ -19,8 +19,7 @@ from chat.store.scope import Scope
 from chat.store.sql import ATTEMPTS
 from chat.store.turns import StoredTurn, live_turn, request_stop
 from chat.telemetry import commit
-from chat.turns.recover import recover_expired
-from chat.turns.run import begin_soon, runs_here
+from chat.turns.run import begin_soon, ended_as_gone
 from chat.turns.runner import itself, runner
 from chat.turns.titles import title_of
 
@@ -111,7 +110,6 @@ def _begin(
                 )
                 return runner().begun(begin, itself)
         except ChatBusy as busy:
-            pk = busy.details["turn"]
-            if runs_here(pk) or not recover_expired(pk):  # else its process was gone
+            if not ended_as_gone(busy.details["turn"]):
                 raise
     raise Contention

@@ -18,8 +18,7 @@ from chat.store.threads import find_thread
 from chat.store.turns import StoredTurn
 from chat.store.versions import Found, Revision, answer_of, current_version, message_of
 from chat.telemetry import commit
-from chat.turns.recover import recover_expired
-from chat.turns.run import runs_here
+from chat.turns.run import ended_as_gone
 from chat.turns.runner import itself, runner
 
 
@@ -107,8 +106,7 @@ def _begin(scope: Scope, body: ChatBody, wanted: Callable[[uuid.UUID], tuple[str
                 )
                 return runner().begun(begin, itself)
         except ThreadBusy as busy:
-            pk = busy.details["turn"]
-            if runs_here(pk) or not recover_expired(pk):  # else its process was gone
+            if not ended_as_gone(busy.details["turn"]):
                 raise
         except Contention:
             continue  # the version has changed meanwhile

@@ -35,6 +35,7 @@ from chat.telemetry import Fields, event, measure, span
 from chat.turns import envelope
 from chat.turns.draft import Draft
 from chat.turns.finish import Outcome, finish
+from chat.turns.recover import recover_expired
 from chat.turns.titles import begin_title
 from chat.turns.waiting import withdraw
 
@@ -273,9 +274,11 @@ def live_turns() -> list[tuple[int, int]]:
     return list(_runs)
 
 
-def runs_here(turn: int) -> bool:
-    """Whether a turn runs in this process: it lives then, whatever its lease says after the database was away."""
-    return any(live == turn for live, _ in list(_runs))
+def ended_as_gone(turn: int) -> bool:
+    """End a turn that is in the way of a send, if its process is gone. Not one that runs here: it lives, whatever its
+    lease says after the database was away.
+    """
+    return not any(live == turn for live, _ in live_turns()) and bool(recover_expired(turn))
 
 
 def has_room(mine: int = 0) -> bool:

@@ -22,9 +22,8 @@ from chat.store.sql import ATTEMPTS
 from chat.store.threads import find_thread
 from chat.store.turns import StoredTurn, read_turn
 from chat.telemetry import commit
-from chat.turns.recover import recover_expired
 from chat.turns.revise import begin_another_answer, begin_edit
-from chat.turns.run import begin_soon, is_draining, runs_here
+from chat.turns.run import begin_soon, ended_as_gone, is_draining
 from chat.turns.runner import itself, move_on, runner
 from chat.turns.stop import stop_and_wait, stop_conversation
 from chat.turns.titles import title_of
@@ -127,8 +126,7 @@ def _begin(scope: Scope, body: ChatBody, message: UserMessage, *, first: bool = 
             with commit("begin"):
                 return runner().begun(partial(begin_turn_in, scope, body.id, turn_id, **wanted), itself)
         except ThreadBusy as busy:
-            pk = busy.details["turn"]
-            if not runs_here(pk) and recover_expired(pk):  # its process is gone
+            if ended_as_gone(busy.details["turn"]):
                 continue
             if body.on_busy != "enqueue" and not first:
                 raise
