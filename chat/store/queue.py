@@ -158,7 +158,7 @@ def abandoned_turns(thread_id: uuid.UUID) -> list[StoredTurn]:
 
 
 def turns_around(user: Any) -> list[StoredTurn]:
-    """The turns that have not ended, of a user or in threads of theirs."""
+    """The turns that have not ended, of a user, in copilot chats as well, or in threads of theirs."""
     return _unended("(t.user_id = %(user)s OR h.owner_id = %(user)s)", user=user)
 
 
@@ -167,7 +167,7 @@ def _unended(condition: str, **params: Any) -> list[StoredTurn]:
     found = rows(
         f"""
         SELECT {TURN_COLUMNS}, NULL::bigint AS user_message_id, NULL::bigint AS assistant_message_id
-          FROM chat_turns t JOIN chat_threads h ON h.id = t.thread_id
+          FROM chat_turns t LEFT JOIN chat_threads h ON h.id = t.thread_id
          WHERE {condition} AND t.status IN ('queued', {BUSY_SQL}) ORDER BY t.status = 'queued' DESC
         """,
         **params,

@@ -82,10 +82,10 @@ class Telling:
                 return
             self._told[turn.pk] = now
             if turn.ended or turn.waiting:
-                stream = self._streams.get(turn.pk)
-                if self._positions.get(turn.pk, 0) < turn.last_seq and (stream is None or stream.done()):
-                    self._begin(turn)  # it began, or went on, and came to its end while nobody looked
                 await self._rest(turn)
+                if self._positions.get(turn.pk, 0) < turn.last_seq:
+                    self._begin(turn)  # it began, or went on, and came to its end while nobody looked
+                    await self._rest(turn)
                 await self._send(server_frame("turn", turns.shown(turn)))
                 if turn.ended:
                     self._forget(turn.pk)
@@ -145,6 +145,6 @@ class Telling:
                 for frame in piece:
                     cursor, chunk = sse.unframe(frame)
                     await self._send(chunk_frame(cursor, chunk))
-                    if cursor:
-                        self._positions[turn.pk] = parse_cursor(cursor).seq
+                    # Without one it is made of the stored answer, which is all of it: the log was pruned.
+                    self._positions[turn.pk] = parse_cursor(cursor).seq if cursor else turn.last_seq
                 self._moved.set()

@@ -334,5 +334,17 @@ async def test_a_live_turn_ends_before_its_user_is_erased_and_its_usage_is_count
     assert (await TokenUsage.objects.aget()).total_tokens > 0
 
 
+async def test_so_does_one_of_a_copilot_chat(client: Client, user: AbstractUser) -> None:
+    asked = {"message": "/tokens 2000 5", "createNewChat": True}
+    async with client.stream("POST", "/api/copilot/chat", asked) as stream:
+        await stream.until("text-delta")
+        await sync_to_async(call_command)("erase_user", user.get_username())
+        async for _ in stream.pieces():
+            pass
+    assert not await CopilotChat.objects.aexists()
+    assert not await Turn.objects.aexists()
+    assert (await TokenUsage.objects.aget()).total_tokens > 0
+
+
 def _said(text: str) -> dict[str, Any]:
     return {"role": "user", "parts": [{"type": "text", "text": text}]}

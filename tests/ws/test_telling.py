@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
+import orjson
 import pytest
 from asgiref.sync import sync_to_async
 
-from chat.models import Thread, Turn
+from chat.models import Thread, Turn, TurnStatus
 from chat.store.scope import Scope
 from chat.store.turns import read_turn
 from chat.streams.cursors import Cursor
 from chat.testing.client import Client, said
 from chat.turns.process import end_process
 from chat.ws.telling import REMEMBERED, Telling
+from tests.turns.waiting import decide, parked, whole
 from tests.ws.sockets import chunks_of, socket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("drained")]
@@ -41,6 +44,36 @@ async def test_a_socket_keeps_nothing_of_turns_that_are_over(client: Client, ask
     assert len(telling._told) == REMEMBERED
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_leg_that_began_and_ended_while_the_one_before_was_still_told_is_told(
+    client: Client, asker: Scope
+) -> None:
+    turn, first = await parked(client)
+    waiting = await sync_to_async(read_turn)(asker, turn.pk)
+    texts: list[str] = []
+    held, read = asyncio.Event(), asyncio.Event()
+
+    async def send(text: str) -> None:
+        texts.append(text)
+        if "chunk" in orjson.loads(text):
+            held.set()
+            await read.wait()
+
+    telling = Telling(asker, waiting.conversation, send)
+    async with asyncio.timeout(10), telling._tasks:
+        telling.tell_soon(replace(waiting, status=TurnStatus.STREAMING, last_seq=0, approvals=[]))  # as it began
+        await held.wait()
+        await decide(client, turn, {"approved": True})
+        chunks = await whole(client, turn)
+        ended = await sync_to_async(read_turn)(asker, turn.pk)
+        # What it hears next, where all that happened meanwhile was read at once.
+        telling.tell_soon(ended)
+        read.set()
+    frames = [orjson.loads(text) for text in texts]
+    assert len(chunks) > len(first)
+    assert chunks_of(frames) == chunks, "each once"
+    assert [frame["turn"]["status"] for frame in frames if "turn" in frame] == ["streaming", "completed"]
 
 
 async def test_a_socket_that_comes_back_hears_of_a_turn_that_was_overtaken_and_has_run_since(client: Client) -> None:
