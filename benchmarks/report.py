@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -83,11 +84,22 @@ def table(rows: Iterable[Row]) -> str:
 
 def hand_on(rows: list[Row], seconds: float, path: Path | None) -> None:
     """Print what a run of ``seconds`` found; with a ``path``, write it there as JSON."""
-    about = {"python": platform.python_version(), "cores": os.cpu_count(), "seconds": round(seconds)}
+    about = {
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "seconds": round(seconds),
+        "commit": commit(),
+    }
     print(f"\n{table(rows)}\n\n" + ", ".join(f"{name} {value}" for name, value in about.items()))
     if path:
         found = {**about, "rows": [row.as_json() for row in rows]}
         path.write_text(json.dumps(found, indent=2, ensure_ascii=False))
+
+
+def commit() -> str:
+    """Of the code that was measured."""
+    told = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return told.stdout.strip() or "unknown"
 
 
 def say(line: str) -> None:

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import fmean, linear_regression
@@ -26,6 +27,7 @@ import orjson
 
 from benchmarks.client import Client
 from benchmarks.curves import Points, curves
+from benchmarks.report import commit
 from benchmarks.scaling_sweeps import QUICK, RATE, TURNS, Found, Length, Point, Sizes, Sweeps
 from benchmarks.stage import Stage
 from chat.conf import DEFAULTS
@@ -94,12 +96,18 @@ class Costs:
         self.chat_wal = fit([(one.size, one.wal) for one in found.chats])
 
     def turns_a_core(self, rate: float) -> float:
-        """Turns at once that fill a core of a server, at so many tokens a second each."""
-        return most(FULL, self.server) * self.rate.at(RATE) / self.rate.at(rate)
+        """Turns at once that fill a core of a server, at so many tokens a second each; at ``RATE`` no more than were
+        borne.
+        """
+        return min(most(FULL, self.server), self.most_turns()) * self.rate.at(RATE) / self.rate.at(rate)
+
+    def most_turns(self) -> float:
+        """The most turns at once whose tokens all came in time."""
+        return _borne(self.found.turns)[-1].size
 
     def postgres_of_a_process(self) -> float:
         """Cores of PostgreSQL for one process, at the most: its turns share commits, so it hardly depends on them."""
-        return max(one.postgres for one in _borne(self.found.turns))
+        return max(one.postgres for one in (*_borne(self.found.turns), *_borne(self.found.rates)))
 
     def turns_a_postgres(self, cores: int, rate: float) -> float:
         """Turns of the full processes that a PostgreSQL with so many cores serves."""
@@ -168,7 +176,8 @@ def _sizing(costs: Costs) -> str:
     lines += [f"| {what} | {' | '.join(f'{of(rate):,.0f}' for rate in rates)} |" for what, of in figures.items()]
     rows, size, prunes = ANSWER * log.rows / log.tokens, ANSWER * log.bytes / log.tokens, log.rows / log.prune
     told = [
-        f"Cores count as full at {FULL:.0%}; a process costs PostgreSQL {costs.postgres_of_a_process():.2f} cores.",
+        f"Cores count as full at {FULL:.0%}, and a process with {costs.most_turns():.0f} turns at {RATE} tokens/s, the",
+        f"most that were borne here; a process costs PostgreSQL {costs.postgres_of_a_process():.2f} cores at the most.",
         f"An answer of {ANSWER} tokens leaves {rows:.0f} rows and",
         f"{size / 1024:.0f} KB of log for as long as logs are kept: a million answers",
         f"{1e6 * size / 2**30:.0f} GB, which {1e6 * rows / prunes / 60:.0f} minutes of pruning take away.",
@@ -294,7 +303,7 @@ def main() -> None:
         load.close()
     about = (
         f"{os.cpu_count()} cores, shared with the client that makes the load; Python {platform.python_version()}; "
-        f"{time.monotonic() - begun:.0f} seconds of sweeps.\n"
+        f"{time.monotonic() - begun:.0f} seconds of sweeps on {datetime.now(UTC):%d %B %Y}, commit {commit()}.\n"
     )
     costs = Costs(found)
     print("\n".join(blocks(costs, about).values()))

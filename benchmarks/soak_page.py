@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.curves import curves
-from benchmarks.report import HEADINGS, Row
+from benchmarks.report import HEADINGS, Row, commit
 from benchmarks.soak_watch import Sample
 
 FAULT_CHARS = 200
@@ -38,7 +37,7 @@ def write(
     for name, picture in pictures.items():
         (folder / f"{name}.svg").write_text(picture)
     about = TOLD.format(
-        minutes=samples[-1].seconds / 60, cores=os.cpu_count(), python=platform.python_version(), commit=_commit()
+        minutes=samples[-1].seconds / 60, cores=os.cpu_count(), python=platform.python_version(), commit=commit()
     )
     lines = [about, f"| {' | '.join(HEADINGS)} | |", "|---" * (len(HEADINGS) + 1) + "|"]
     lines += [f"| {' | '.join(row.cells())} | {row.note} |" for row in rows]
@@ -88,8 +87,3 @@ def _pictures(samples: Sequence[Sample], marks: Sequence[float]) -> dict[str, st
         "connections": curves("Connections, turns, files, leases", "minutes", counts, marks=marks),
         "log": curves("Rows of chat_stream_events", "minutes", rows, marks=marks),
     }
-
-
-def _commit() -> str:
-    told = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return told.stdout.strip() or "unknown"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,9 +15,19 @@ from statistics import median
 from benchmarks.peers import picture
 from benchmarks.peers.findings import ALONE, DISTURBED, RATE, Findings, Sizes
 from benchmarks.peers.history import Backfill
+from benchmarks.peers.probes import times
+from benchmarks.report import commit
 
 # What is within this of ours is no win and no loss.
 TIE = 0.05
+DIGITS = re.compile(r"\d+")
+ONCE = f"run {times(1)};"
+WHY = """Why: every token is committed before it is shown. So it waits for the next commit of its process, which is the
+delay, and PostgreSQL works for it, which is the CPU; the bare view and Chainlit commit nothing while they stream, and
+the AI SDK's server keeps an answer in its memory until somebody resumes. Where a server bears less than the load, its
+delays are those of the tokens that it did make: see how many came within a second. After a kill the lease is what tells
+a server that is gone from one that is slow; the turn has ended by then, so its thread has no live stream, and the
+turn's own (`/api/turns/{turn}/stream`) and the history have what was shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +43,8 @@ class Run:
         options = f' BENCH="{" ".join(self.options)}"' if self.options else ""
         return (
             f"Written by `make bench-peers{options}` on {datetime.now(UTC):%d %B %Y}, in {self.seconds / 60:.0f} "
-            f"minutes, on {os.cpu_count()} cores, Python {platform.python_version()}."
+            f"minutes, on {os.cpu_count()} cores, Python {platform.python_version()}, commit {commit()}; each load was "
+            f"measured {times(self.sizes.rounds)}."
         )
 
 
@@ -137,6 +149,7 @@ def _figures(sizes: Sizes, measures: Sequence[Measure], there: list[Findings]) -
     rows += [[measure.title, *(measure.words(measure.of(one)) for one in there)] for measure in measures]
     return [
         _table(["", *(one.title for one in there)], rows),
+        "Not borne: the answers did not come to their end within a minute.",
         f"A turn tells {RATE} tokens a second. CPU seconds are user and system time of the server's processes: while "
         "all turns are live, or from before the first request to behind the last answer. These turns are "
         f"{sizes.ramp + sizes.warm + sizes.seconds + 1:.0f} seconds long; people's are longer, and their opening "
@@ -165,6 +178,7 @@ def _observations(sizes: Sizes, there: list[Findings]) -> list[str]:
         "**The same message twice**: as a retry while the answer runs, once more after its end, and two at one "
         "instant. A run is what a provider bills.",
         _table(["", *keys], doubled),
+        _level(there),
     ]
 
 
@@ -214,7 +228,24 @@ def _losses(measures: Sequence[Measure], there: list[Findings], backfills: list[
                 lines.append(f"- {way.title}: {way.took.wal / rival.took.wal:.1f} times the WAL of {rival.title}.")
     if not lines:
         return "Nowhere in this run."
-    return "\n".join([f"Every figure in which another one was ahead by more than {TIE:.0%}:\n", *lines])
+    return "\n".join([f"Every figure in which another one was ahead by more than {TIE:.0%}:\n", *lines, "", WHY])
+
+
+def _level(there: list[Findings]) -> str:
+    """Who does as well as ours where something goes wrong."""
+    ours, *others = there
+    same: dict[str, Callable[[Findings], bool]] = {
+        "a reload, and a reader that comes back": lambda one: (
+            [DIGITS.sub("", words) for words in (one.reload, one.reconnect)]
+            == [DIGITS.sub("", words) for words in (ours.reload, ours.reconnect)]
+        ),
+        "a message sent twice is run once": lambda one: all(words.startswith(ONCE) for words in one.double.values()),
+        "what is stored after `kill -9` is all that was shown": lambda one: "100%" in one.kill.get("stored", ""),
+    }
+    lines = [
+        f"- {what}: {', '.join(one.title for one in others if does(one)) or 'nobody'}." for what, does in same.items()
+    ]
+    return "\n".join(["Who does the same as this project:\n", *lines])
 
 
 def _built(found: list[Findings]) -> Iterable[str]:

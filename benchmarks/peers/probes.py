@@ -170,7 +170,7 @@ def _left(peer: Peer, message: Sent, answers: list[Answered]) -> str:
     """What the message has left behind, once nothing runs any more."""
     time.sleep(0.5)
     told = [peer.tokens(answer.events) for answer in answers]
-    words = [f"run {_times(peer.runs_of(message, told))}"]
+    words = [f"run {times(peer.runs_of(message, told))}"]
     if (kept := peer.kept(message)) is not None:
         words.append(
             f"{kept.questions} question{_s(kept.questions)}, {len(kept.answers)} answer{_s(len(kept.answers))}"
@@ -201,7 +201,8 @@ def _yes(number: int) -> str:
     return "yes" if number else "no"
 
 
-def _times(number: int) -> str:
+def times(number: int) -> str:
+    """How often, in a word."""
     return {0: "never", 1: "once", 2: "twice"}.get(number, f"{number} times")
 
 

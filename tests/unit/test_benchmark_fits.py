@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def found() -> Found:
     line = [point(size, 0.1 + 0.01 * size) for size in (1, 10, 20)]
     return Found(
         turns=[*line, point(100, 0.5, keeps_up=False)],
-        rates=[point(rate, 0.02 * rate) for rate in (20, 50, 100)],
+        rates=[point(rate, 0.004 * rate) for rate in (20, 50, 100)],
         readers=line,
         processes=line,
         threads=[Length(size, 10, 5, 1, 3) for size in (2, 100, 200, 1000)],
@@ -56,10 +57,15 @@ def test_a_line_is_found_again() -> None:
 def test_a_size_that_the_machine_did_not_bear_is_not_fitted() -> None:
     costs = Costs(found())
     assert costs.server.each == pytest.approx(0.01)
+    assert costs.turns_a_core(50) == 20, "the most that were borne: the line would say 60"
+    assert costs.turns_a_core(100) == pytest.approx(10)
+    assert costs.postgres_of_a_process() == pytest.approx(0.2)  # at the highest rate; with a hundred turns it was full
+    assert costs.turns_a_postgres(2, 50) == pytest.approx(1.4 // 0.2 * 20)  # so many processes, each with its twenty
+
+
+def test_a_core_is_full_where_its_line_says_so() -> None:
+    costs = Costs(replace(found(), turns=[point(size, 0.1 + 0.01 * size) for size in (1, 10, 80)]))
     assert costs.turns_a_core(50) == pytest.approx(60)  # 0.7 of a core, 0.1 of it fixed
-    assert costs.turns_a_core(100) == pytest.approx(30)
-    assert costs.postgres_of_a_process() == pytest.approx(0.15)  # with twenty turns; with a hundred it was full
-    assert costs.turns_a_postgres(2, 50) == pytest.approx(1.4 // 0.15 * 60)  # so many processes, each with its sixty
 
 
 def test_what_no_line_explains_is_told_as_an_average() -> None:
