@@ -66,7 +66,7 @@ bench: $(VENV)/.dev
 bench-history: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.history $(BENCH)
 
-# How cost grows with turns, readers, history and processes; writes the figures into docs/scaling.md. Ten minutes.
+# How cost grows with turns, readers, history and processes; writes the figures into docs/scaling.md. Four minutes.
 bench-scaling: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.scaling --page docs/scaling.md $(BENCH)
 

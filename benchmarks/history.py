@@ -1,4 +1,4 @@
-"""The history rows of the numbers to reach (DESIGN §11), each against one raw INSERT in the same run::
+"""The history rows of the numbers to reach, each against one raw INSERT in the same run::
 
 python -m benchmarks.history [--quick] [--chats 5000] [--bad 0.01] [--rounds 3] [--json FILE]
 """

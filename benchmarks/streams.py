@@ -1,4 +1,4 @@
-"""The stream rows of the numbers to reach (DESIGN §11), each against its baseline in the same run::
+"""The stream rows of the numbers to reach, each against its baseline in the same run::
 
 python -m benchmarks.streams [--quick] [--turns 200] [--seconds 4] [--rounds 5] [--json FILE]
 """

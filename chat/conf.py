@@ -129,7 +129,7 @@ DEFAULTS: dict[str, Any] = {
     "DRAIN_SECONDS": 5.0,
     # Whether ``migrate`` fills the mirror of the copilot chats and the search; False leaves it to
     # ``reconcile_messages`` and ``index_search``, which show their progress and can be interrupted: for tables that
-    # take long (about a minute per million messages and core).
+    # take long (docs/migrating-from-jsonb.md says how long).
     "BACKFILL_IN_MIGRATION": True,
     # What models cost that the list of genai-prices does not know, or knows another price for: US dollars for a million
     # tokens, by model or by "provider:model", as in

@@ -1,4 +1,4 @@
-"""Canonical order: what stands between an agent and the log (DESIGN §8).
+"""Canonical order: what stands between an agent and the log.
 
 Whatever an agent yields, what comes out is taken by every client of the four and folds to the same parts in
 all of them. Blocks and tool calls have rules of their own (``blocks``, ``tool_calls``); the others, and the

@@ -1,4 +1,4 @@
-"""The fold: canonical chunks in, the parts of one assistant message out (DESIGN §8).
+"""The fold: canonical chunks in, the parts of one assistant message out.
 
 It is the AI SDK's own reducer, as 6.0.326 and 7.0.173 have it, with one thing filled in: ``approved`` of an
 approval, where a later chunk implies the decision, because the clients' ``validateUIMessages`` refuses a

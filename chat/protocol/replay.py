@@ -1,6 +1,6 @@
 """Chunks made again from stored parts, when the log is gone.
 
-A reader without a cursor gets a replay that folds to the same parts, not the same bytes (DESIGN P5).
+A reader without a cursor gets a replay that folds to the same parts, not the same bytes (P5 of docs/proof.md).
 """
 
 from __future__ import annotations

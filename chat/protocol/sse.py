@@ -1,4 +1,4 @@
-"""The stream's bytes: server-sent events as the AI SDK reads them (DESIGN §7.2).
+"""The stream's bytes: server-sent events as the AI SDK reads them.
 
 Its parser reads only ``data:`` lines, skips ``[DONE]`` and comments, and takes the end of the stream for the
 end of the answer. So the cursor travels in the ``id:`` line, where the browser's own ``EventSource`` and our

@@ -1,4 +1,4 @@
-"""The npm clients of DESIGN §8, asked what they make of a stream.
+"""The AI SDK's clients from npm, asked what they make of a stream.
 
 ``npm_clients`` is the fixture. Without Node.js, or without the packages and no way to get them, it skips on a
 laptop and fails where ``CI`` is set.

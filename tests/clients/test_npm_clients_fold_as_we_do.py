@@ -1,4 +1,4 @@
-"""The oracle of DESIGN §8: the AI SDK's own clients against our fold, on the bytes that they would get."""
+"""The oracle: the AI SDK's own clients against our fold, on the bytes that they would get."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ thorough = settings(
 
 
 def a_turn(canonical: Canonical, content: list[Chunk], ending: str) -> list[Chunk]:
-    """The log of a turn as the engine writes it around the canonical chunks (DESIGN §7.2)."""
+    """The log of a turn as the engine writes it around the canonical chunks."""
     ids = {"message_id": 8, "turn_id": "t"}
     log = [
         {"type": "start", "messageId": "8", "messageMetadata": {"model": "demo", "a": {"from": "start"}}},

@@ -13,7 +13,7 @@ from tests.proof.catalogue import Row
 TITLES = {"P": "What is promised", "F": "What may break", "A": "What may be tried", "L": "What else has a long form"}
 TOLD = """# Proof
 
-Written by `make proof`, which runs the tests of `tests/proof/catalogue.toml`: what DESIGN promises, and what is done to
+Written by `make proof`, which runs the tests of `tests/proof/catalogue.toml`: what is promised (P), and what is done to
 the promises. {rows}, {form} form, commit {commit}, Python {python}, {cores} cores, {minutes} minutes.{again}
 """
 

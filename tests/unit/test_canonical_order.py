@@ -1,4 +1,4 @@
-"""The rules of canonical order, one by one (DESIGN §8)."""
+"""The rules of canonical order, one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for any agent output at all (DESIGN §8), by hypothesis."""
+"""What holds for any agent output at all, by hypothesis."""
 
 from __future__ import annotations
 
