@@ -17,6 +17,7 @@ from chat.store.reconcile import Step
 
 EXAMPLES = 5  # of each kind that are shown, and kept with the record of the run
 WORDS = {
+    "no_array": "no array",
     "no_object": "no object",
     "no_id": "no id",
     "no_role": "no role",

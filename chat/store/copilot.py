@@ -6,6 +6,7 @@ right or fails. Every change raises ``messages_version``.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from typing import Any
 from chat.conf import Phase, phase, reads_mirror
 from chat.errors import ChatBusy, ChatNotFound, MessageNotFound, StaleMessages
 from chat.store import mirror
+from chat.store.elements import value_of
 from chat.store.messages import BUSY_SQL
 from chat.store.scope import Scope
-from chat.store.sql import PATIENCE, decoded, encoded, one_transaction, row, rows
+from chat.store.sql import PATIENCE, encoded, one_transaction, row, rows
 
 Element = dict[str, Any]
 
@@ -70,7 +72,7 @@ def write_user_message(chat: LockedChat, element: Element, *, stream_id: str) ->
         there = None if phase() == Phase.MIRROR_ONLY else row(IN_ARRAY, chat=chat.id, id=element["id"])
         if there is None:
             return False
-        element, place = decoded(there["content"]), there["idx"]  # it may be missing in the mirror
+        element, place = value_of(there["content"]), there["idx"]  # it may be missing in the mirror
     _mirror(chat, element, place, stream_id=stream_id)
     return appended
 
@@ -86,13 +88,14 @@ def write_answer(
     """The terminal state of a turn: append its answer, once, and clear the stream marker if it is this turn's. Returns
     whether the answer was appended.
 
-    An answer is there if an assistant message stands behind the turn's user message, whatever stands between them (a
-    steering message does), unless it names another turn. When an older program has begun a newer turn meanwhile, whose
+    An answer is there if an assistant message stands behind the turn's user message, unless it names another turn. One
+    that names none may stand behind a steering message, as long as the marker is this turn's; else an older program has
+    asked that, and it is the answer to it. When an older program has begun a newer turn meanwhile, whose
     message the marker names, the answer goes in front of that message: both stay last for their own rule.
     """
     ours = chat.active_stream_id == turn_id
     marker = None if ours else chat.active_stream_id
-    if answer is None or _answered(chat, turn_id, answer["id"]):
+    if answer is None or _answered(chat, turn_id, answer["id"], ours=ours):
         if ours:
             _set_marker(chat, None)
         return False
@@ -214,7 +217,8 @@ def _append(chat: LockedChat, element: Element, *, marker: str | None) -> int | 
     one), None where the chat has a message of that id: nothing was written then.
     """
     statement = TOUCH.format(when=f"NOT EXISTS ({MIRROR_ROW})") if phase() == Phase.MIRROR_ONLY else APPEND
-    found = row(statement, chat=chat.id, element=encoded(element), id=element["id"], marker=marker)
+    number = element["id"] if NUMBER.fullmatch(element["id"]) else None
+    found = row(statement, chat=chat.id, element=encoded(element), id=element["id"], marker=marker, number=number)
     return None if found is None else found["place"]
 
 
@@ -227,9 +231,11 @@ def _insert_before(chat: LockedChat, element: Element, before: str) -> bool:
     return found is not None
 
 
-def _answered(chat: LockedChat, turn_id: str, answer_id: str) -> bool:
+def _answered(chat: LockedChat, turn_id: str, answer_id: str, *, ours: bool) -> bool:
     source = MIRROR_HISTORY if reads_mirror() else ARRAY_HISTORY
-    found = row(ANSWERED.format(source=source), chat=chat.id, turn_id=turn_id, answer_id=answer_id, key=TURN_KEY)
+    found = row(
+        ANSWERED.format(source=source), chat=chat.id, turn_id=turn_id, answer_id=answer_id, key=TURN_KEY, ours=ours
+    )
     return bool(found and found["answered"])
 
 
@@ -243,18 +249,24 @@ def _set_marker(chat: LockedChat, stream_id: str | None) -> None:
     )
 
 
+MIRROR_ROW = "SELECT FROM copilot_chat_messages m WHERE m.chat_id = copilot_chats.id AND m.message_id = %(id)s"
 MARKED = """messages_version = messages_version + 1, updated_at = clock_timestamp(), active_stream_id = %(marker)s"""
+# An id that an older program has written as a number is the same id.
+NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
 # Guarded: two writers of the same id leave one element, and no element is lost to a read that was older than a write.
+# Of an array that is behind, the mirror's rows are asked as well. What is no array and not empty stays as an element.
 APPEND = f"""
 UPDATE copilot_chats
-   SET messages = CASE WHEN jsonb_typeof(messages) = 'array' THEN messages ELSE '[]' END
+   SET messages = CASE WHEN jsonb_typeof(messages) = 'array' THEN messages
+                       WHEN messages IN ('null', '{{}}', '""') THEN '[]' ELSE jsonb_build_array(messages) END
                   || jsonb_build_array(%(element)s::jsonb), {MARKED}
  WHERE id = %(chat)s
    AND NOT (jsonb_typeof(messages) = 'array'
-            AND messages @> jsonb_build_array(jsonb_build_object('id', %(id)s::text)))
+            AND (messages @> jsonb_build_array(jsonb_build_object('id', %(id)s::text))
+                 OR messages @> jsonb_build_array(jsonb_build_object('id', %(number)s::bigint))))
+   AND NOT (array_behind AND EXISTS ({MIRROR_ROW}))
 RETURNING jsonb_array_length(messages) - 1 AS place
 """
-MIRROR_ROW = "SELECT FROM copilot_chat_messages m WHERE m.chat_id = copilot_chats.id AND m.message_id = %(id)s"
 TOUCH = f"""
 UPDATE copilot_chats SET {MARKED}, array_behind = true WHERE id = %(chat)s AND {{when}} RETURNING 0 AS place
 """
@@ -275,12 +287,15 @@ MIRROR_HISTORY = """
     SELECT seq AS place, message_id, role, content FROM copilot_chat_messages
      WHERE chat_id = %(chat)s AND deleted_at IS NULL"""
 ANSWERED = """
-WITH history AS ({source})
+WITH history AS ({source}), asked AS (SELECT min(place) AS place FROM history WHERE message_id = %(turn_id)s)
 SELECT EXISTS (
-    SELECT FROM history a
+    SELECT FROM history a CROSS JOIN asked
      WHERE a.message_id = %(answer_id)s
-        OR (a.role = 'assistant' AND coalesce(a.content ->> %(key)s, %(turn_id)s) = %(turn_id)s
-            AND a.place > (SELECT min(place) FROM history WHERE message_id = %(turn_id)s))
+        OR (a.role = 'assistant' AND a.place > asked.place
+            AND (a.content ->> %(key)s = %(turn_id)s
+                 OR (a.content ->> %(key)s IS NULL
+                     AND (%(ours)s OR NOT EXISTS (SELECT FROM history u WHERE u.role = 'user'
+                                                     AND u.place > asked.place AND u.place < a.place)))))
 ) AS answered
 """
 FORK = """

@@ -68,11 +68,14 @@ def finish_run(
 
 
 def last_full_check() -> FullCheck | None:
-    """The last run over all chats that has finished; None where there is none. What phases are allowed by."""
+    """The last run over all chats that has finished, but in phase ``jsonb``, which goes on without the mirror; None
+    where there is none. What phases are allowed by.
+    """
     found = row(
         """
         SELECT id AS run, mode, is_clean, finished_at FROM copilot_reconcile_runs
          WHERE scope = 'all' AND mode = ANY (%(modes)s::text[]) AND finished_at IS NOT NULL
+           AND phase <> 'jsonb'
          ORDER BY finished_at DESC, id DESC LIMIT 1
         """,
         modes=[str(mode) for mode in COUNTED],
@@ -83,13 +86,14 @@ def last_full_check() -> FullCheck | None:
 def why_not(phase: Phase) -> tuple[str, str] | None:
     """What forbids a phase, and what to do about it; None where nothing does.
 
-    Phases that read the mirror want the last full run to have found, or left, no drift. Phases that read the array want
-    no array to be behind.
+    Phases that read the mirror want the last full run to have found, or left, no drift, and no write of the mirror to
+    have failed since; who has begun without arrays has nothing to compare. Phases that read the array want no array to
+    be behind.
     """
     state = row(
         """
-        SELECT EXISTS (SELECT FROM copilot_chats) AS any_chat,
-               (SELECT count(*) FROM copilot_chats WHERE array_behind) AS behind
+        SELECT (SELECT count(*) FROM copilot_chats WHERE array_behind) AS behind,
+               (SELECT count(*) FROM copilot_chats WHERE mirror_failures > 0 AND NOT array_behind) AS failed
         """
     )
     assert state is not None
@@ -98,17 +102,25 @@ def why_not(phase: Phase) -> tuple[str, str] | None:
             f"{state['behind']} copilot chats have an array that lacks messages, written in phase mirror_only.",
             "Run `manage.py reconcile_messages --from-mirror` in phase mirror_reads.",
         )
-    if phase in (Phase.MIRROR_READS, Phase.MIRROR_ONLY) and state["any_chat"]:
+    if phase in (Phase.MIRROR_READS, Phase.MIRROR_ONLY):
+        if state["failed"]:
+            return (
+                f"{state['failed']} copilot chats have a mirror that lacks what could not be written to it.",
+                "Run `manage.py reconcile_messages --repair` in phase dual or mirror_reads.",
+            )
         last = last_full_check()
-        if last is None:
+        if last is None and row(COMPARABLE):
             return (
                 "The copilot chats' mirror has never been compared with their arrays.",
-                "Run `manage.py reconcile_messages --check` in phase dual.",
+                "Run `manage.py reconcile_messages --check` in phase dual or mirror_reads.",
             )
-        if not last.is_clean:
+        if last is not None and not last.is_clean:
             return (
                 f"The last full comparison of the copilot chats' mirror with their arrays ({last.mode}, "
                 f"{last.finished_at:%Y-%m-%d %H:%M} UTC) left drift.",
-                "Run `manage.py reconcile_messages --repair` in phase dual, then `--check`.",
+                "Run `manage.py reconcile_messages --repair` in phase dual or mirror_reads, then `--check`.",
             )
     return None
+
+
+COMPARABLE = "SELECT id FROM copilot_chats WHERE NOT array_behind AND messages <> '[]' LIMIT 1"

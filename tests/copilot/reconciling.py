@@ -108,6 +108,8 @@ def expected(messages: Any) -> Expected:
     """The rules for an element, written down a second time."""
     result = Expected([], [], [])
     seen = set()
+    if not isinstance(messages, list) and messages not in (None, {}, ""):
+        result.rejected.append((0, "no_array", False))
     for index, element in enumerate(messages if isinstance(messages, list) else []):
         if not isinstance(element, dict):
             result.rejected.append((index, "no_object", False))
@@ -115,11 +117,11 @@ def expected(messages: Any) -> Expected:
         problem = _problem(element)
         name = None if problem == "no_id" else element["id"]
         name = name if name is None or isinstance(name, str) else json.dumps(name)
-        key = name if name is not None else json.dumps(element, sort_keys=True)
-        if key in seen:
+        if name in seen:
             result.rejected.append((index, "repeated_id", False))
             continue
-        seen.add(key)
+        if name is not None:
+            seen.add(name)
         result.ids.append(name)
         result.contents.append(element)
         if problem:

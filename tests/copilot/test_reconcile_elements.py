@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
@@ -9,9 +10,11 @@ import psycopg
 import pytest
 from django.contrib.auth.models import AbstractUser
 
+from chat.conf import Phase
 from chat.models import CopilotChat, CopilotMessage
 from chat.store.drift import Kind
 from chat.store.scope import Scope
+from chat.store.transcript import read_transcript
 from tests.acceptance.cluster import database_of_this_test
 from tests.copilot.chats import chat_with, element, elements, mirror
 from tests.copilot.history_data import Shape, fill
@@ -179,3 +182,31 @@ def test_a_time_that_only_the_fallback_gives_is_the_chats_own(asker: Scope) -> N
     chat = chat_with(asker, messages=[element("u1") | {"timestamp": "soon"}], mirrored=False)
     reconciled(INSERT)
     assert CopilotMessage.objects.get().created_at == CopilotChat.objects.get(pk=chat).created_at
+
+
+def test_elements_without_an_id_that_say_the_same_are_messages_of_their_own(asker: Scope, settings: Any) -> None:
+    yes: dict[str, Any] = {"role": "user", "content": "yes"}
+    said = [yes, {"role": "assistant", "content": "one"}, yes, {"role": "assistant", "content": "two"}, yes]
+    chat = chat_with(asker, messages=said, mirrored=False)
+    step = reconciled(INSERT)
+    assert assert_mirror_is_right() == len(said)
+    assert assert_rejected_are_told(step) == {"no_id": len(said)}
+    ids = [row.message_id for row in CopilotMessage.objects.filter(chat=chat).order_by("seq")]
+    assert ids[2::2] == [f"{ids[0]}-2", f"{ids[0]}-3"]
+    for phase in Phase:
+        settings.COPILOT_MESSAGES_PHASE = phase
+        assert [one.message_id for one in read_transcript(asker, chat)] == ids
+    CopilotChat.objects.filter(pk=chat).update(messages=[*said, *said])
+    reconciled(INSERT)
+    assert (
+        list(CopilotMessage.objects.filter(chat=chat).order_by("seq").values_list("message_id", flat=True))[:5] == ids
+    )
+    assert drift(reconciled(CHECK)) == CLEAN
+
+
+def test_a_history_that_is_no_array_is_told_of(asker: Scope) -> None:
+    chat = chat_with(asker, messages=[])
+    CopilotChat.objects.filter(pk=chat).update(messages=json.dumps([{"id": "u1"}]))
+    step = reconciled(CHECK)
+    assert assert_rejected_are_told(step) == {"no_array": 1}
+    assert step.is_clean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 from typing import Any
@@ -12,15 +13,18 @@ from django.core.checks import run_checks
 from django.core.management import call_command
 
 from chat.conf import Phase
-from chat.models import CopilotChat, ReconcileMode, ReconcileRun
+from chat.models import CopilotChat, CopilotMessage, ReconcileMode, ReconcileRun
+from chat.store import copilot
+from chat.store.chats import create_chat
 from chat.store.reconcile_runs import begin_run, finish_run, last_full_check
 from chat.store.scope import Scope
 from tests.acceptance.server import ROOT
-from tests.copilot.chats import chat_with
+from tests.copilot.chats import array, chat_with, element
 from tests.copilot.reconciling import execute
 from tests.copilot.reconciling import settings as environment
 
 pytestmark = pytest.mark.django_db
+STEPS = "docs/migrating-from-jsonb.md"
 
 
 def refusals(settings: Any, phase: str) -> list[str]:
@@ -29,9 +33,9 @@ def refusals(settings: Any, phase: str) -> list[str]:
     return [message.id or "" for message in run_checks(tags=["database"], databases=["default"])]
 
 
-def run(mode: str = "check", scope: str = "all", *, clean: bool = True) -> None:
+def run(mode: str = "check", scope: str = "all", *, clean: bool = True, phase: Phase = Phase.DUAL) -> None:
     finish_run(
-        begin_run(ReconcileMode(mode), scope, Phase.DUAL),
+        begin_run(ReconcileMode(mode), scope, phase),
         chats=1,
         messages=1,
         found={},
@@ -88,6 +92,55 @@ def test_arrays_are_read_only_where_none_lacks_messages(asker: Scope, settings: 
 
 def test_a_new_project_may_begin_in_any_phase(settings: Any) -> None:
     assert [refusals(settings, phase) for phase in Phase] == [[], [], [], []]
+
+
+@pytest.mark.parametrize("phase", READS_MIRROR)
+def test_a_run_in_phase_jsonb_decides_nothing(asker: Scope, settings: Any, phase: str) -> None:
+    """What is written there goes past the mirror."""
+    chat_with(asker, "u1")
+    run(phase=Phase.JSONB)
+    assert refusals(settings, phase) == ["chat.E003"]
+    run()
+    run(phase=Phase.JSONB, clean=False)
+    assert refusals(settings, phase) == []
+
+
+@pytest.mark.parametrize("phase", READS_MIRROR)
+def test_a_mirror_that_could_not_be_written_since_is_not_read(asker: Scope, settings: Any, phase: str) -> None:
+    chat = chat_with(asker, "u1", mirrored=False)
+    run()
+    CopilotChat.objects.filter(pk=chat).update(mirror_failures=1)
+    assert refusals(settings, phase) == ["chat.E003"]
+    assert refusals(settings, "dual") == []
+    call_command("reconcile_messages", "--repair", stdout=io.StringIO())
+    assert refusals(settings, phase) == []
+
+
+def test_a_project_that_began_in_mirror_only_starts_again(asker: Scope, settings: Any) -> None:
+    settings.COPILOT_MESSAGES_PHASE = "mirror_only"
+    copilot.import_chat(asker.user_id, title="", model="", elements=[element("u1")])
+    create_chat(asker)
+    assert refusals(settings, "mirror_only") == refusals(settings, "mirror_reads") == []
+    assert refusals(settings, "dual") == ["chat.E003"]
+
+
+def test_where_the_arrays_were_let_go_they_are_not_taken_for_the_truth(asker: Scope, settings: Any) -> None:
+    """The statement of step 6, as it stands in the documentation."""
+    chats = [chat_with(asker, "u1", "a1"), chat_with(asker, "u2")]
+    run()
+    before = sorted(CopilotMessage.objects.values_list("chat", "message_id"))
+    (statement,) = re.findall(
+        r"^    (UPDATE copilot_chats .*?;)$", (ROOT / STEPS).read_text(), re.MULTILINE | re.DOTALL
+    )
+    execute(statement.replace("\n    ", " "))
+    assert [refusals(settings, phase) for phase in Phase] == [["chat.E003"], ["chat.E003"], [], []]
+    settings.COPILOT_MESSAGES_PHASE = "mirror_reads"
+    with pytest.raises(SystemExit):
+        call_command("reconcile_messages", "--repair", stdout=io.StringIO())
+    assert sorted(CopilotMessage.objects.values_list("chat", "message_id")) == before
+    call_command("reconcile_messages", "--from-mirror", stdout=io.StringIO())
+    assert [array(chat) for chat in chats] == [["u1", "a1"], ["u2"]]
+    call_command("reconcile_messages", "--check", stdout=io.StringIO())
 
 
 def test_a_phase_that_is_none_is_refused(settings: Any) -> None:

@@ -241,7 +241,7 @@ def test_an_older_programs_write_raises_the_version(asker: Scope) -> None:
     assert version(chat) == again.messages_version
 
 
-@pytest.mark.parametrize("messages", [None, {}, "words", 5])
+@pytest.mark.parametrize("messages", [None, {}, ""])
 def test_a_chat_whose_history_is_no_array_goes_on_as_an_empty_one(asker: Scope, messages: Any, phase: Phase) -> None:
     chat = chat_with(asker, messages=[])
     with connection.cursor() as cursor:
@@ -252,3 +252,50 @@ def test_a_chat_whose_history_is_no_array_goes_on_as_an_empty_one(asker: Scope, 
         assert array(chat) == ["u1", "a1"]
     if phase != Phase.JSONB:
         assert mirror(chat) == ["u1", "a1"]
+
+
+@pytest.mark.parametrize("messages", ['[{"id": "u0", "role": "user"}]', {"messages": []}, 5])
+@pytest.mark.parametrize("phase", [Phase.JSONB, *MIRRORED], indirect=True)
+@pytest.mark.usefixtures("phase")
+def test_what_is_no_array_and_not_empty_stays_in_front_of_what_is_said(asker: Scope, messages: Any) -> None:
+    chat = chat_with(asker, messages=[])
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE copilot_chats SET messages = %s::jsonb WHERE id = %s", [json.dumps(messages), chat])
+    assert send(asker, chat, element("u1"))
+    assert CopilotChat.objects.get(pk=chat).messages == [messages, element("u1")]
+
+
+def test_an_id_that_is_a_number_is_the_same_id(asker: Scope, phase: Phase) -> None:
+    said = [{"id": number, "role": role, "content": "old"} for number, role in ((1, "user"), (2, "assistant"))]
+    chat = chat_with(asker, messages=said)
+    assert not send(asker, chat, element("2"))
+    if phase != Phase.MIRROR_ONLY:
+        assert CopilotChat.objects.get(pk=chat).messages == said
+    if phase != Phase.JSONB:
+        assert mirror_row(chat, "2").content == said[1]
+    assert send(asker, chat, element("02"))
+
+
+@pytest.mark.parametrize("phase", [Phase.MIRROR_READS], indirect=True)
+@pytest.mark.usefixtures("phase")
+def test_what_only_the_mirror_has_is_not_written_again_where_the_array_is_behind(asker: Scope, settings: Any) -> None:
+    chat = chat_with(asker, "u1")
+    settings.COPILOT_MESSAGES_PHASE = Phase.MIRROR_ONLY
+    end(chat, "u1", element("a1", "assistant"))
+    settings.COPILOT_MESSAGES_PHASE = Phase.MIRROR_READS
+    assert not send(asker, chat, element("a1"))
+    assert mirror_row(chat, "a1").role == "assistant"
+    assert array(chat) == ["u1"]
+
+
+def test_the_answer_of_an_older_program_to_its_own_turn_is_not_taken_for_this_ones(asker: Scope, phase: Phase) -> None:
+    chat = chat_with(asker, "u1", "a1")
+    send(asker, chat, element("u2"))
+    send(asker, chat, element("u3"))  # an older program's, which has ended meanwhile and cleared the marker
+    with transaction.atomic():
+        locked = copilot.lock_chat(None, chat)
+        place = copilot._append(locked, element("a3", "assistant"), marker=None)
+        assert place is not None
+        copilot._mirror(locked, element("a3", "assistant"), place)
+    assert end(chat, "u2", element("a2", "assistant"))
+    assert history(chat, phase) == ["u1", "a1", "u2", "u3", "a3", "a2"]
