@@ -52,6 +52,9 @@ DEFAULTS: dict[str, Any] = {
     "MAX_BODY_BYTES": 16 * 1024 * 1024,
     # Longest text of one user message, in characters.
     "MAX_MESSAGE_CHARS": 200_000,
+    # Bytes of an answer's chunks, as JSON; a turn that tells more fails with ``answer_too_long``. PostgreSQL takes no
+    # message of more than 256 MB.
+    "MAX_ANSWER_BYTES": 64 * 1024 * 1024,
     # Most messages handed to the model as history, newest kept.
     "HISTORY_MESSAGES": 200,
     # Most characters of it (about four a token), newest kept; a tool call stays with its result. 0: no bound.

@@ -97,7 +97,7 @@ class ConversationTooLong(AgentError):
 
 class AnswerTooLong(AgentError):
     code = "answer_too_long"
-    message = "The answer was longer than the model may write."
+    message = "The answer was longer than it may be."
 
 
 class BudgetSpent(AgentError):

@@ -40,6 +40,7 @@ from chat.store.scope import Scope
 from chat.store.threads import find_thread
 from chat.store.turns import StoredTurn, live_turn, read_turn
 from chat.streams.cursors import Cursor, parse_cursor
+from chat.streams.hub import PIECE_BYTES
 from chat.streams.readers import while_allowed
 from chat.telemetry import event, measure
 from chat.turns.approvals import decide, go_on, is_repost
@@ -255,14 +256,21 @@ async def _send_stream(frames: AsyncIterator[bytes], receive: Receive, send: Sen
     """Send frames until they end, the client leaves or does not read; a comment now and then while there are none."""
     await send({"type": "http.response.start", "status": 200, "headers": sse.HEADERS})
     now = asyncio.get_running_loop().time
-    sending, since = False, now()  # whether the server holds on to a piece, since the reader does not take it; and when
+    # Whether we are within a piece; since when the server holds on to a slice of it, which the reader does not take, or
+    # nothing was sent.
+    sending, since = False, now()
 
     async def pump() -> None:
         nonlocal sending, since
         async with aclosing(frames) as pieces:  # type: ignore[type-var]
             async for piece in pieces:
-                sending, since = True, now()
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                sending = True
+                # One frame may be an image: a slow line takes its time for it. One to two PIECE_BYTES at once.
+                size = -(-len(piece) // max(1, len(piece) // PIECE_BYTES))
+                for start in range(0, len(piece), size):
+                    since = now()
+                    body = piece[start : start + size]
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
                 sending, since = False, now()
         sending, since = True, now()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -272,7 +280,8 @@ async def _send_stream(frames: AsyncIterator[bytes], receive: Receive, send: Sen
         nonlocal since
         pause, patience = conf.get("KEEP_ALIVE_SECONDS"), conf.get("SLOW_READER_SECONDS")
         while not sending or now() - since < patience:
-            await asyncio.sleep(patience - (now() - since) if sending else min(pause, patience))
+            left = since + (patience if sending else pause) - now()
+            await asyncio.sleep(max(0, min(left, pause, patience)))
             if not sending and now() - since >= pause:
                 since = now()
                 try:

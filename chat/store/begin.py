@@ -177,7 +177,7 @@ MESSAGES = (
     """
     + CONFLICT
     + """, parts = EXCLUDED.parts, author_id = EXCLUDED.author_id, client_id = EXCLUDED.client_id,
-                  metadata = chat_messages.metadata - 'appended'
+                  metadata = chat_messages.metadata - 'appended'{asked_again}
     RETURNING id, thread_id, role
 ), answer AS (
     INSERT INTO chat_messages (thread_id, turn_id, role, model, parent_id, version_of_id, is_current, current_at)
@@ -200,6 +200,7 @@ MESSAGES = (
 FOLLOWS = {
     "asked_parent": LAST,
     "edit_of": "NULL::bigint",
+    "asked_again": "",
     "answer_parent": f"greatest((SELECT id FROM asked), {LAST})",
     "answer_of": "NULL::bigint",
     "is_current": "true",
@@ -210,15 +211,18 @@ SENT = {
     "client_id": "%(client_id)s",
     "title": "%(title)s",
 }
-# What an edit replaces goes first: one of a message's followers is current, at every moment.
+# What an edit replaces goes first: one of a message's followers is current, at every moment. Not the edit itself, where
+# an older client has appended it at the end: it is moved to its place.
 SUPERSEDED = """superseded AS (
     UPDATE chat_messages m SET is_current = false, updated_at = clock_timestamp() FROM turn
      WHERE m.thread_id = turn.thread_id AND m.id >= %(target)s AND m.is_current AND m.deleted_at IS NULL
+       AND m.turn_id IS DISTINCT FROM turn.turn_id
     RETURNING m.id
 ), """
 EDIT = FOLLOWS | {
     "asked_parent": "nullif(%(parent)s::bigint, 0 * (SELECT count(*) FROM superseded))",  # the parent, after those
     "edit_of": "%(first_version)s::bigint",
+    "asked_again": ", parent_id = EXCLUDED.parent_id, version_of_id = EXCLUDED.version_of_id",
     "answer_parent": "(SELECT id FROM asked)",
 }
 REGENERATE = FOLLOWS | {

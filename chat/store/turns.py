@@ -137,18 +137,24 @@ def turn_of_answer(scope: Scope, thread_id: uuid.UUID, name: str) -> StoredTurn 
 
 
 def last_position(scope: Scope, thread_id: uuid.UUID) -> tuple[int, int]:
-    """The number and the last chunk (0 while it is live) of the last turn that has begun in the thread, of those whose
-    answer is there; (0, 0) where none has.
+    """The number and the last chunk (0 while it is live) of the last turn that has begun in the thread; (0, 0) where
+    none has.
 
     The messages lead to it: they are written when a turn begins, and have an index for "the last of a thread". Numbers
-    would not, since a turn that stops another one begins before those that wait.
+    would not, since a turn that stops another one begins before those that wait. What has begun since, and whose answer
+    is not current (it was restored to what it is, or was never to take its place), has a higher one.
     """
     found = row(
         f"""
-        SELECT t.id, t.last_seq
+        SELECT coalesce(later.id, t.id) AS id,
+               CASE WHEN later.id IS NULL THEN t.last_seq ELSE later.last_seq END AS last_seq
           FROM chat_threads
           JOIN chat_messages m ON m.thread_id = chat_threads.id
           JOIN chat_turns t ON t.thread_id = m.thread_id AND t.turn_id = m.turn_id
+          LEFT JOIN LATERAL (
+               SELECT l.id, l.last_seq FROM chat_turns l
+                WHERE l.thread_id = t.thread_id AND l.id > t.id AND l.started_at > t.started_at
+                ORDER BY l.started_at DESC LIMIT 1) later ON true
          WHERE chat_threads.id = %(thread)s AND {VISIBLE_THREAD}
            AND m.role = 'assistant' AND m.is_current AND m.deleted_at IS NULL
          ORDER BY m.id DESC LIMIT 1

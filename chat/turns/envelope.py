@@ -1,6 +1,7 @@
 """What the engine says around an agent's content: the id handshake before it, usage and the ending after it.
 
-The order is the one in which the AI SDK's clients take them. A stream that is made anew from a stored message has the same envelope.
+The order is that in which the AI SDK's clients take them. A stream that is made anew from a stored message has the same
+envelope.
 """
 
 from __future__ import annotations

@@ -36,6 +36,8 @@ _threads: list[threading.Thread] = []
 _loop: asyncio.AbstractEventLoop | None = None  # where the turns run whose leases are renewed
 _told_to_end = threading.Event()
 _loop_answered = 0.0  # when the loop last did what a beat had asked it to, by ``time.monotonic``
+_late_after = 0.0  # when the next beat is late, by the same clock
+_spares = False  # whether the last beat was late, and took no turn from others
 # What else is done at each beat, in its thread; a worker registers here.
 also: list[Callable[[], object]] = []
 
@@ -45,8 +47,10 @@ def start_heartbeat() -> None:
     global _loop
     _loop = asyncio.get_running_loop()
     _answer()
+    run.leases_may_be_late = _leases_may_be_late
     if not any(thread.is_alive() for thread in _threads):
         _told_to_end.clear()
+        _well(time.monotonic())
         _threads[:] = [
             threading.Thread(target=_beat, name="chat-heartbeat", daemon=True),
             threading.Thread(target=_prune, name="chat-pruning", daemon=True),
@@ -58,23 +62,38 @@ def start_heartbeat() -> None:
 def stop_heartbeat() -> None:
     """End the pulse, for a process that has no turns any more."""
     _told_to_end.set()
+    run.leases_may_be_late = bool
     for thread in _threads:
         thread.join(10)
     _threads.clear()
 
 
+def _leases_may_be_late() -> bool:
+    """Whatever kept us from a beat (the database was away, the machine slept) kept the others as well: they get one to
+    renew their leases in, before they are taken for dead.
+    """
+    return _spares or time.monotonic() > _late_after
+
+
+def _well(at: float) -> float:
+    """Note when all was well; returns the seconds to the next beat."""
+    global _late_after
+    pause: float = conf.get("LEASE_SECONDS") / 3
+    _late_after = at + 2 * pause + BUSY_SECONDS
+    return pause
+
+
 def _beat() -> None:
-    last = time.monotonic()  # when all was well
+    global _spares
+    last = time.monotonic()
     try:
-        while not _told_to_end.wait(pause := conf.get("LEASE_SECONDS") / 3):
+        while not _told_to_end.wait(_well(last)):
             try:
                 loop = _loop
                 assert loop is not None
-                # Whatever kept us from a beat (the database was away, the machine slept) kept the others as well: they
-                # get one to renew their leases in, before they are taken for dead.
-                is_late = time.monotonic() - last > 2 * pause + BUSY_SECONDS
+                _spares = time.monotonic() > _late_after
                 _renew(loop)
-                while not is_late and (recover_expired() or end_overdue()):  # a batch; our own leases must not wait
+                while not _spares and (recover_expired() or end_overdue()):  # a batch; our own leases must not wait
                     _renew(loop)
                 for work in also:
                     work()

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from chat import conf
 from chat.agents.base import AgentError, AgentStalled, TurnContext, load_agent
-from chat.agents.errors import failure_of
+from chat.agents.errors import AnswerTooLong, failure_of
 from chat.errors import ServerFull, Unavailable
 from chat.models import TurnStatus
 from chat.protocol import sse
@@ -64,6 +64,7 @@ class Run:
         self._draft = Draft.resumed(turn, progress) if progress else Draft()
         self.stream = open_stream(turn.pk, progress.log if progress else ())
         self._log = writer()
+        self._size = sum(map(len, progress.log)) if progress else 0
         self._calls = progress.calls if progress else []
         self._heard_at = loop.time()
         self._told: asyncio.Future[Outcome] = loop.create_future()
@@ -185,7 +186,7 @@ class Run:
         agent = load_agent()
         begin_title(agent, self.turn, context, self._show)
         chunks = agent.run(context)
-        count = 0
+        count, most = 0, conf.get("MAX_ANSWER_BYTES")
         try:
             async for chunk in chunks:
                 self._heard_at = loop.time()
@@ -202,6 +203,8 @@ class Run:
                     return Outcome(TurnStatus.FAILED, AgentError.code, self._draft.canonical.error_text)
                 if self._draft.canonical.aborted:
                     return Outcome(TurnStatus.STOPPED)
+                if self._size > most:
+                    return Outcome(TurnStatus.FAILED, AnswerTooLong.code, AnswerTooLong.message)
         finally:
             # Now, not when the garbage is collected: it may hold a provider's connection.
             if isinstance(chunks, AsyncGenerator):
@@ -212,13 +215,17 @@ class Run:
         """False when the turn has ended, and nothing of it is shown any more."""
         if self._closed:
             return False
-        self._log.add(self.stream, self.turn.epoch, [sse.encode(chunk) for chunk in chunks])
+        encoded = [sse.encode(chunk) for chunk in chunks]
+        self._size += sum(map(len, encoded))
+        self._log.add(self.stream, self.turn.epoch, encoded)
         return True
 
 
 # Called with a conversation whose turn has ended while others wait for it; the runner, which stands above, puts itself
 # here.
 on_free: Callable[[UUID], None] | None = None
+# Whether others may have been kept from renewing their leases; the heartbeat, which stands above, puts itself here.
+leases_may_be_late: Callable[[], bool] = bool
 # By the turn's number and epoch: a leg may begin here while the one before has not heard yet that it is parked.
 _runs: dict[tuple[int, int], Run] = {}
 # Turns whose stop was asked for before they ran here, if they ever will.
@@ -275,10 +282,11 @@ def live_turns() -> list[tuple[int, int]]:
 
 
 def ended_as_gone(turn: int) -> bool:
-    """End a turn that is in the way of a send, if its process is gone. Not one that runs here: it lives, whatever its
-    lease says after the database was away.
+    """End a turn that is in the way of a send, if its process is gone. After the database was away no lease says so,
+    until who lives has had a beat to renew them in; one that runs here lives in any case.
     """
-    return not any(live == turn for live, _ in live_turns()) and bool(recover_expired(turn))
+    lives = any(live == turn for live, _ in live_turns())
+    return not lives and not leases_may_be_late() and bool(recover_expired(turn))
 
 
 def has_room(mine: int = 0) -> bool:

@@ -35,6 +35,7 @@ from chat.store.crossing import in_thread
 from chat.store.threads import find_thread
 from chat.store.turns import StoredTurn, read_turn
 from chat.streams.cursors import Cursor, parse_cursor
+from chat.streams.hub import PIECE_BYTES
 from chat.streams.readers import while_allowed
 from chat.turns.approvals import decide, go_on, is_repost
 from chat.turns.read import read_frames
@@ -139,7 +140,8 @@ class ThreadConsumer(AsyncWebsocketConsumer):
 
     async def _send(self, text: str) -> None:
         await self.opened.wait()
-        async with asyncio.timeout(conf.get("SLOW_READER_SECONDS")):
+        pieces = max(1.0, len(text) / PIECE_BYTES)  # a frame cannot be cut, and one may be an image
+        async with asyncio.timeout(conf.get("SLOW_READER_SECONDS") * pieces):
             await self.send(text)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:

@@ -18,15 +18,17 @@ from chat.store.history import read_answer, read_history
 from chat.store.message_pages import messages_as_json, read_messages
 from chat.store.messages import append_message
 from chat.store.scope import Scope
-from chat.store.thread_turns import last_turns, turns_since
+from chat.store.thread_turns import last_turns, turns_missed, turns_since
 from chat.store.threads import open_thread
 from chat.store.turns import StoredTurn, busy_turn, last_position, live_turn, read_turn, request_stop, turn_of_answer
+from chat.store.versions import current_version, restore
 from tests.factories import ApprovalFactory, MessageFactory
 from tests.store.conversations import (
     GONE,
     another_answer,
     changed,
     chat_turn,
+    edit,
     everything,
     message_of,
     not_current,
@@ -114,7 +116,7 @@ def test_an_answers_id_leads_to_its_turn_and_no_other_name_does(asker: Scope, th
     assert turn_of_answer(asker, thread, str(answer.pk)) is None
 
 
-def test_the_last_position_is_behind_the_newest_turn_with_a_current_answer(
+def test_the_last_position_is_behind_the_newest_turn_that_has_begun(
     asker: Scope, thread: uuid.UUID, theirs: uuid.UUID
 ) -> None:
     for number, turn_id in ((3, "t1"), (5, "t2")):
@@ -123,10 +125,23 @@ def test_the_last_position_is_behind_the_newest_turn_with_a_current_answer(
     assert last_position(asker, theirs) == (0, 0)
     assert last_position(asker, open_thread(asker, "new")) == (0, 0)
     wait = begin(asker, thread, "t3")
-    Message.objects.filter(pk=wait.assistant_message_id).update(is_current=False)
-    assert last_position(asker, thread) == (turn_of(thread, "t2").pk, 5)
-    Message.objects.filter(pk=wait.assistant_message_id).update(is_current=True, **GONE)
-    assert last_position(asker, thread) == (turn_of(thread, "t2").pk, 5)
+    for change in ({"is_current": False}, {"is_current": True, **GONE}):
+        Message.objects.filter(pk=wait.assistant_message_id).update(**change)
+        assert last_position(asker, thread) == (wait.pk, 0)
+    waiting = wait_behind(asker, thread, "t4")
+    assert last_position(asker, thread) == (wait.pk, 0), "which has not begun"
+    Turn.objects.filter(pk=waiting.pk).update(started_at=turn_of(thread, "t1").started_at)
+    assert last_position(asker, thread) == (wait.pk, 0), "which began before"
+
+
+def test_after_going_back_to_an_older_branch_nothing_of_the_other_was_missed(asker: Scope, thread: uuid.UUID) -> None:
+    original = current_version(asker, thread, "m2")
+    finish(edit(asker, thread, "m2", "e1"))
+    for turn_id in ("b1", "b2"):
+        finish(begin(asker, thread, turn_id))
+    restore(asker, original.id)
+    position, _ = last_position(asker, thread)
+    assert [turn.turn_id for turn in turns_missed(thread, position)] == ["b2"], "the cursor's own"
 
 
 def test_watchers_are_told_of_the_turns_of_their_threads_in_order(asker: Scope, thread: uuid.UUID) -> None:

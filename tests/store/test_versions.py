@@ -177,3 +177,19 @@ def test_a_restore_is_refused_for_the_turn_that_was_there_first(asker: Scope, th
             restore(asker, row_of(thread, "t1").pk)
         assert refused.value.details["turn"] == first.pk
         finish(live)
+
+
+def test_an_edit_whose_message_was_appended_before_takes_its_place(asker: Scope, thread: uuid.UUID) -> None:
+    appended = append_message(asker, thread, "user", text("edited"), turn_id="t9")
+    original, before = row_of(thread, "t2", "user"), row_of(thread, "t1")
+    turn = edit(asker, thread, "m2", "t9")
+    assert turn.user_message_id == appended.id
+    finish(turn)
+    row = row_of(thread, "t9", "user")
+    assert (row.parent_id, row.version_of_id, row.metadata) == (before.pk, original.pk, {})
+    assert current(thread)[-2:] == [("t9", "u"), ("t9", "a")]
+    assert ("t2", "u") not in current(thread)
+    restore(asker, original.pk)
+    assert current(thread)[-2:] == [("t2", "u"), ("t2", "a")]
+    restore(asker, row.pk)
+    assert current(thread)[-2:] == [("t9", "u"), ("t9", "a")]

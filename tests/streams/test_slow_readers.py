@@ -6,12 +6,15 @@ import asyncio
 import gc
 import logging
 import weakref
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 
-from chat.streams.hub import find_stream
+from chat.api.stream import _send_stream
+from chat.streams.hub import PIECE_BYTES, find_stream
 from chat.testing.client import Client, said
 from chat.testing.invariants import assert_invariants
 
@@ -91,3 +94,46 @@ async def test_what_a_dropped_reader_had_before_it_is_let_go_with_the_turn(clien
             await asyncio.sleep(0.05)
             gc.collect()
     assert find_stream(turn) is None
+
+
+async def over(line: Any, frames: list[bytes | float]) -> None:
+    """Send these frames, with pauses of so many seconds, to a client that stays, over a line that does what ``line``
+    does.
+    """
+
+    async def told() -> AsyncIterator[bytes]:
+        for one in frames:
+            if isinstance(one, bytes):
+                yield one
+            else:
+                await asyncio.sleep(one)
+
+    await _send_stream(told(), asyncio.Event().wait, line)  # type: ignore[arg-type]
+
+
+async def test_a_large_frame_takes_a_slow_line_its_time_and_comes_whole() -> None:
+    frame = bytes(range(256)) * 2560
+    received: list[bytes] = []
+
+    async def slow(message: dict[str, Any]) -> None:
+        body = message.get("body", b"")
+        await asyncio.sleep(PATIENCE / 10 * len(body) / PIECE_BYTES)
+        received.append(body)
+
+    await over(slow, [frame, b"small"])
+    assert b"".join(received) == frame + b"small"
+    assert len(received) > PATIENCE / 0.03
+
+
+async def test_silence_is_broken_in_time_whenever_the_last_word_came(settings: Any) -> None:
+    settings.CHAT_KEEP_ALIVE_SECONDS, settings.CHAT_SLOW_READER_SECONDS = 1.0, 30.0
+    heard: list[float] = []
+
+    async def line(message: dict[str, Any]) -> None:
+        heard.append(asyncio.get_running_loop().time())
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1.9):
+            await over(line, [b"word", 0.2, b"word", 9.0])
+    second, comment = heard[2:4]
+    assert 0.9 < comment - second < 1.6

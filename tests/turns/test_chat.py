@@ -319,3 +319,14 @@ async def test_live_turns_are_interrupted_and_stored_when_the_process_drains(cli
     assert b"[DONE]" in rest
     assert refused.status == 503
     await sync_to_async(assert_invariants)()
+
+
+async def test_an_answer_without_an_end_is_cut_off_before_it_is_too_large_to_be_stored(
+    client: Client, settings: Any
+) -> None:
+    settings.CHAT_MAX_ANSWER_BYTES = 10_000
+    chunks = (await client.send("t1", "/tokens 5000 0")).chunks()
+    turn = await assert_shown_is_stored(chunks)
+    assert (turn.status, turn.error_code) == ("failed", "answer_too_long")
+    assert 100 < len(chunks) < 400
+    assert (await client.send("t1", "/tokens 2 0")).status == 200

@@ -21,7 +21,7 @@ from chat.store.threads import open_thread
 from chat.streams import hub
 from chat.testing.client import Client, said
 from chat.testing.held import held_at
-from chat.turns import heartbeat
+from chat.turns import heartbeat, run
 from chat.turns.heartbeat import start_heartbeat, stop_heartbeat
 from tests.factories import TurnFactory
 from tests.folded import assert_log_is_stored, assert_shown_is_stored
@@ -130,12 +130,12 @@ async def test_a_heartbeat_that_fails_costs_no_lease_since_the_next_one_comes(
 async def test_after_an_outage_others_get_a_beat_to_renew_their_leases_in(
     client: Client, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    beats: list[str] = []
+    beats: list[tuple[str, bool]] = []
 
     def away() -> None:
         if away in failing:
             raise OperationalError("server closed the connection")
-        beats.append(Turn.objects.get().status)
+        beats.append((Turn.objects.get().status, run.leases_may_be_late()))
 
     failing = [away]
     stop_heartbeat()
@@ -145,13 +145,15 @@ async def test_after_an_outage_others_get_a_beat_to_renew_their_leases_in(
         await client.request("GET", "/api/chat/t1/stream")  # any request: the process has a pulse again
         while caplog.text.count("a heartbeat failed") < 8:  # more than a second
             await asyncio.sleep(0.02)
-        await sync_to_async(TurnFactory.create)(status="streaming", owner="other", heartbeat_at="2026-01-01T00:00Z")
+        theirs = {"status": "streaming", "owner": "other", "heartbeat_at": "2026-01-01T00:00Z"}
+        turn = await sync_to_async(TurnFactory.create)(**theirs)
+        assert not await sync_to_async(run.ended_as_gone)(turn.pk), "by a send, either"
         failing.clear()
-        while "interrupted" not in beats:
+        while ("interrupted", False) not in beats:
             await asyncio.sleep(0.02)
     finally:
         heartbeat.also.remove(away)
-    assert beats == ["streaming", "interrupted"]
+    assert beats == [("streaming", True), ("interrupted", False)]
 
 
 async def test_the_turns_of_a_loop_that_is_blocked_for_good_are_not_kept_alive(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chat.testing.client import Client, said
+from chat.testing.scripted import script_of
 from chatproject.asgi import application
 from tests.ws.sockets import chunks_of, socket
 
@@ -58,3 +59,21 @@ async def test_a_client_that_does_not_read_is_closed_with_a_code_and_goes_on_lat
         assert tab.code == 4408
     async with socket(client, "/ws/threads/t1/?after=0-0") as tab:
         assert chunks_of(await tab.until(turn_id="m0", status="completed"))[-1]["type"] == "finish"
+
+
+@pytest.mark.usefixtures("scripted")
+async def test_a_large_frame_takes_a_slow_line_its_time(client: Client, settings: Any) -> None:
+    settings.CHAT_SLOW_READER_SECONDS = 0.2
+    image = {"type": "file", "mediaType": "image/png", "url": "data:image/png;base64," + "A" * 100_000}
+    await client.send("t1", script_of([image]), "m0")
+
+    async def over_a_slow_line(scope: Any, receive: Any, send: Any) -> None:
+        async def slow(message: dict[str, Any]) -> None:
+            if len(message.get("text") or "") > 100_000:
+                await asyncio.sleep(0.8)
+            await send(message)
+
+        await application(scope, receive, slow)
+
+    async with socket(client, "/ws/threads/t1/?after=0-0", over_a_slow_line) as tab:
+        assert image in chunks_of(await tab.until(turn_id="m0", status="completed"))
