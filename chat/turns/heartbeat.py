@@ -44,12 +44,13 @@ also: list[Callable[[], object]] = []
 
 def start_heartbeat() -> None:
     """See to it that this process has a pulse, for the running loop: it beats on for another that comes after."""
-    global _loop
+    global _loop, _spares
     _loop = asyncio.get_running_loop()
     _answer()
     run.leases_may_be_late = _leases_may_be_late
     if not any(thread.is_alive() for thread in _threads):
         _told_to_end.clear()
+        _spares = False
         _well(time.monotonic())
         _threads[:] = [
             threading.Thread(target=_beat, name="chat-heartbeat", daemon=True),
