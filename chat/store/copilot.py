@@ -216,9 +216,8 @@ def _append(chat: LockedChat, element: Element, *, marker: str | None) -> int | 
     """Append to the truth and set the stream marker; returns the element's index (0 where there is no array to have
     one), None where the chat has a message of that id: nothing was written then.
     """
-    statement = TOUCH.format(when=f"NOT EXISTS ({MIRROR_ROW})") if phase() == Phase.MIRROR_ONLY else APPEND
     number = element["id"] if NUMBER.fullmatch(element["id"]) else None
-    found = row(statement, chat=chat.id, element=encoded(element), id=element["id"], marker=marker, number=number)
+    found = row(APPEND[phase()], chat=chat.id, element=encoded(element), id=element["id"], marker=marker, number=number)
     return None if found is None else found["place"]
 
 
@@ -254,8 +253,8 @@ MARKED = """messages_version = messages_version + 1, updated_at = clock_timestam
 # An id that an older program has written as a number is the same id.
 NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
 # Guarded: two writers of the same id leave one element, and no element is lost to a read that was older than a write.
-# Of an array that is behind, the mirror's rows are asked as well. What is no array and not empty stays as an element.
-APPEND = f"""
+# What is no array and not empty stays as an element.
+TO_ARRAY = f"""
 UPDATE copilot_chats
    SET messages = CASE WHEN jsonb_typeof(messages) = 'array' THEN messages
                        WHEN messages IN ('null', '{{}}', '""') THEN '[]' ELSE jsonb_build_array(messages) END
@@ -264,12 +263,18 @@ UPDATE copilot_chats
    AND NOT (jsonb_typeof(messages) = 'array'
             AND (messages @> jsonb_build_array(jsonb_build_object('id', %(id)s::text))
                  OR messages @> jsonb_build_array(jsonb_build_object('id', %(number)s::bigint))))
-   AND NOT (array_behind AND EXISTS ({MIRROR_ROW}))
-RETURNING jsonb_array_length(messages) - 1 AS place
 """
+PLACE = "RETURNING jsonb_array_length(messages) - 1 AS place"
 TOUCH = f"""
 UPDATE copilot_chats SET {MARKED}, array_behind = true WHERE id = %(chat)s AND {{when}} RETURNING 0 AS place
 """
+# Of an array that is behind, the mirror is asked as well: not where to write it is best effort, and may fail.
+APPEND = {
+    Phase.JSONB: TO_ARRAY + PLACE,
+    Phase.DUAL: TO_ARRAY + PLACE,
+    Phase.MIRROR_READS: f"{TO_ARRAY} AND NOT (array_behind AND EXISTS ({MIRROR_ROW})) {PLACE}",
+    Phase.MIRROR_ONLY: TOUCH.format(when=f"NOT EXISTS ({MIRROR_ROW})"),
+}
 IN_ARRAY = """
     SELECT e.idx, e.content FROM copilot_chats o CROSS JOIN LATERAL copilot_elements(o.messages, o.created_at) e
      WHERE o.id = %(chat)s AND e.message_id = %(id)s ORDER BY e.idx LIMIT 1"""
