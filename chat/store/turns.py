@@ -137,12 +137,13 @@ def turn_of_answer(scope: Scope, thread_id: uuid.UUID, name: str) -> StoredTurn 
 
 
 def last_position(scope: Scope, thread_id: uuid.UUID) -> tuple[int, int]:
-    """The number and the last chunk (0 while it is live) of the last turn that has begun in the thread; (0, 0) where
-    none has.
+    """The number and the last chunk (0 while it is live) of the last turn that has begun in the thread, of those whose
+    answer is, or was, current; (0, 0) where none has.
 
     The messages lead to it: they are written when a turn begins, and have an index for "the last of a thread". Numbers
-    would not, since a turn that stops another one begins before those that wait. What has begun since, and whose answer
-    is not current (it was restored to what it is, or was never to take its place), has a higher one.
+    would not, since a turn that stops another one begins before those that wait. What has begun since, in a branch that
+    another one has taken the place of again, has a higher one. Another answer that failed stays behind the position:
+    who has asked for it reads of it in the log.
     """
     found = row(
         f"""
@@ -153,7 +154,9 @@ def last_position(scope: Scope, thread_id: uuid.UUID) -> tuple[int, int]:
           JOIN chat_turns t ON t.thread_id = m.thread_id AND t.turn_id = m.turn_id
           LEFT JOIN LATERAL (
                SELECT l.id, l.last_seq FROM chat_turns l
+                 JOIN chat_messages a ON a.thread_id = l.thread_id AND a.turn_id = l.turn_id AND a.role = 'assistant'
                 WHERE l.thread_id = t.thread_id AND l.id > t.id AND l.started_at > t.started_at
+                  AND a.current_at IS NOT NULL
                 ORDER BY l.started_at DESC LIMIT 1) later ON true
          WHERE chat_threads.id = %(thread)s AND {VISIBLE_THREAD}
            AND m.role = 'assistant' AND m.is_current AND m.deleted_at IS NULL

@@ -116,7 +116,7 @@ def test_an_answers_id_leads_to_its_turn_and_no_other_name_does(asker: Scope, th
     assert turn_of_answer(asker, thread, str(answer.pk)) is None
 
 
-def test_the_last_position_is_behind_the_newest_turn_that_has_begun(
+def test_the_last_position_is_behind_the_newest_turn_whose_answer_is_or_was_current(
     asker: Scope, thread: uuid.UUID, theirs: uuid.UUID
 ) -> None:
     for number, turn_id in ((3, "t1"), (5, "t2")):
@@ -125,9 +125,14 @@ def test_the_last_position_is_behind_the_newest_turn_that_has_begun(
     assert last_position(asker, theirs) == (0, 0)
     assert last_position(asker, open_thread(asker, "new")) == (0, 0)
     wait = begin(asker, thread, "t3")
+    answer = Message.objects.filter(pk=wait.assistant_message_id)
     for change in ({"is_current": False}, {"is_current": True, **GONE}):
-        Message.objects.filter(pk=wait.assistant_message_id).update(**change)
+        answer.update(**change)
         assert last_position(asker, thread) == (wait.pk, 0)
+    current_at = answer.get().current_at
+    answer.update(current_at=None)
+    assert last_position(asker, thread) == (turn_of(thread, "t2").pk, 5), "which never took a place"
+    answer.update(current_at=current_at)
     waiting = wait_behind(asker, thread, "t4")
     assert last_position(asker, thread) == (wait.pk, 0), "which has not begun"
     Turn.objects.filter(pk=waiting.pk).update(started_at=turn_of(thread, "t1").started_at)
