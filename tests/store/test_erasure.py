@@ -39,7 +39,7 @@ from chat.store.shares import create_share
 from chat.store.sql import rows
 from chat.store.threads import find_thread
 from chat.store.tokens import create_token
-from chat.testing.client import Client
+from chat.testing.client import Client, said
 from chat.turns import stop
 from tests.factories import (
     ApprovalFactory,
@@ -321,30 +321,21 @@ def test_what_a_user_has_made_is_erased_some_at_a_time(user: AbstractUser) -> No
         assert erased == [2, 1, 0]
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/chat", said("t1", "/tokens 2000 5")),
+        ("/api/copilot/chat", {"message": "/tokens 2000 5", "createNewChat": True}),
+    ],
+)
 async def test_a_live_turn_ends_before_its_user_is_erased_and_its_usage_is_counted(
-    client: Client, user: AbstractUser
+    client: Client, user: AbstractUser, path: str, body: dict[str, Any]
 ) -> None:
-    async with client.stream("POST", "/api/chat", {"id": "t1", "messages": [_said("/tokens 2000 5")]}) as stream:
+    async with client.stream("POST", path, body) as stream:
         await stream.until("text-delta")
         await sync_to_async(call_command)("erase_user", user.get_username())
         async for _ in stream.pieces():
             pass
-    assert not await Message.objects.aexists()
-    assert not await Turn.objects.aexists()
+    for model in (Message, CopilotChat, Turn):
+        assert not await model.objects.aexists()
     assert (await TokenUsage.objects.aget()).total_tokens > 0
-
-
-async def test_so_does_one_of_a_copilot_chat(client: Client, user: AbstractUser) -> None:
-    asked = {"message": "/tokens 2000 5", "createNewChat": True}
-    async with client.stream("POST", "/api/copilot/chat", asked) as stream:
-        await stream.until("text-delta")
-        await sync_to_async(call_command)("erase_user", user.get_username())
-        async for _ in stream.pieces():
-            pass
-    assert not await CopilotChat.objects.aexists()
-    assert not await Turn.objects.aexists()
-    assert (await TokenUsage.objects.aget()).total_tokens > 0
-
-
-def _said(text: str) -> dict[str, Any]:
-    return {"role": "user", "parts": [{"type": "text", "text": text}]}
