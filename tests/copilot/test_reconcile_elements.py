@@ -210,3 +210,11 @@ def test_a_history_that_is_no_array_is_told_of(asker: Scope) -> None:
     step = reconciled(CHECK)
     assert assert_rejected_are_told(step) == {"no_array": 1}
     assert step.is_clean
+
+
+def test_no_parallel_plan_reads_elements() -> None:
+    """PostgreSQL 15 and 16 refuse the exception that ``copilot_time`` catches in one; the functions say so."""
+    said = execute(
+        "SELECT DISTINCT proparallel::text FROM pg_proc WHERE proname IN ('copilot_time', 'copilot_elements')"
+    )
+    assert said == [("u",)]
